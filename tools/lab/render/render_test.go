@@ -1,0 +1,90 @@
+package render_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/evenkeel/evenkeel/tools/lab/render"
+)
+
+const overlays = "../../../kustomize/overlays"
+
+func TestEveryOverlayRendersIntoANamespaceOfItsOwn(t *testing.T) {
+	names := render.Names(overlays)
+	if len(names) < 5 {
+		t.Fatalf("overlays found: %q", names)
+	}
+	for _, name := range names {
+		dir, err := render.Find(overlays, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o, err := render.Render(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o.Name != name || o.Namespace != name || len(o.Deployments) != 3 {
+			t.Errorf("%s: name %s, namespace %s, %d Deployments", name, o.Name, o.Namespace, len(o.Deployments))
+		}
+	}
+}
+
+func TestABadOverlayIsOneLineThatNamesFileLineAndWhatIsAccepted(t *testing.T) {
+	base := mustAbs(t, "../../../kustomize/base")
+	for name, test := range map[string]struct{ kustomization, extra, want string }{
+		"not YAML":      {"resources: [", "", "kustomization.yaml: invalid Kustomization: yaml: line 1:"},
+		"missing file":  {"resources: [nowhere.yaml]", "", "nowhere.yaml"},
+		"unknown field": {"resorces: []", "", `unknown field "resorces"`},
+		"nothing in it": {"resources: [extra.yaml]", "apiVersion: v1\nkind: Namespace\nmetadata: {name: x}\n", `kustomization.yaml: no Deployment named "rng": an overlay has rng, geoip and client`},
+		"no namespace":  {"resources: [BASE]", "", `Deployment rng is in "": an overlay has one namespace of its own`},
+		"unknown kind":  {"namespace: x\nresources: [BASE, extra.yaml]", "apiVersion: v1\nkind: Secret\nmetadata:\n  name: x\n", "extra.yaml:2: v1/Secret x is not accepted: give apps/v1/Deployment,"},
+		"misspelt":      {"namespace: x\nresources: [BASE, extra.yaml]", "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: x\nspec:\n  replica: 3\n", `extra.yaml:6: Deployment x: error unmarshaling JSON: while decoding JSON: json: unknown field "replica"`},
+		"wrong type":    {"namespace: x\nresources: [BASE, extra.yaml]", "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: x\nspec:\n  replicas: many\n", "extra.yaml:6: Deployment x:"},
+		"misspelt by a patch": {
+			"namespace: x\nresources: [BASE]\npatches: [{path: extra.yaml}]",
+			"apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: rng\nspec:\n  template:\n    spec:\n      hostNetwrk: true\n",
+			`extra.yaml:8: Deployment rng: error unmarshaling JSON: while decoding JSON: json: unknown field "hostNetwrk"`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			// kustomize refuses absolute paths to folders outside the root's tree.
+			rel, err := filepath.Rel(dir, base)
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, dir, "kustomization.yaml", strings.ReplaceAll(test.kustomization, "BASE", rel))
+			write(t, dir, "extra.yaml", test.extra)
+			_, err = render.Render(dir)
+			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("got:  %v\nwant: %s", err, test.want)
+			}
+		})
+	}
+}
+
+func TestAnUnknownOverlayIsAnErrorThatListsTheKnownOnes(t *testing.T) {
+	_, err := render.Find(overlays, "clusterpi")
+	if err == nil || !strings.Contains(err.Error(), `overlay "clusterpi"`) || !strings.Contains(err.Error(), "api-watch, ") {
+		t.Error(err)
+	}
+}
+
+func write(t *testing.T, dir, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func mustAbs(t *testing.T, path string) string {
+	t.Helper()
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return abs
+}
