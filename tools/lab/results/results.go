@@ -138,6 +138,8 @@ type Pod struct {
 	RPCs int64 `json:"rpcs"`
 	// ReadyAt is when the pod was first ready in an EndpointSlice; null if never.
 	ReadyAt *time.Time `json:"readyAt"`
+	// UnreadyAt is when it last stopped being ready there; null if it did not.
+	UnreadyAt *time.Time `json:"unreadyAt"`
 	// FirstRPCSeconds, given in the phase in which the pod became ready, is the
 	// time from then to the first attempt sent to it, in whatever phase that was;
 	// null when none ever was, and in every other phase.

