@@ -62,6 +62,10 @@ bench: $(TOOLS)/benchstat ## Run the benchmarks; the ratios in docs/performance.
 	go test -run '^$$' -bench . -benchmem -count 6 ./services/... | tee out/bench.txt
 	benchstat out/bench.txt
 
+.PHONY: footprint
+footprint: build ## Measure the memory of the services; takes ten minutes. docs/performance.md has the output.
+	go run ./tools/footprint
+
 .PHONY: lint
 lint: lint-go lint-proto lint-manifests ## Check style, generated code and manifests.
 
