@@ -17,6 +17,9 @@ DEMO_OVERLAYS := clusterip clusterip-max-connection-age dns-round-robin \
 # Where a release is built for.
 PLATFORMS := linux/amd64 linux/arm64 darwin/arm64
 
+# What runs in pods, and the lab.
+BINARIES := ./services/rng ./services/geoip ./services/client ./tools/lab
+
 TOOLS := $(CURDIR)/.cache/tools
 SCHEMAS := $(CURDIR)/.cache/schemas
 export PATH := $(TOOLS):$(PATH)
@@ -37,7 +40,7 @@ demo: build ## Compare five strategies under real faults on this machine; result
 build: ## Build the services and the lab into bin/.
 	@echo "building (a few minutes the first time, seconds after that)"
 	@mkdir -p bin
-	go build -o bin/ ./services/... ./tools/lab
+	go build -o bin/ $(BINARIES)
 
 .PHONY: test
 test: ## Run the tests, with the race detector.
@@ -52,7 +55,7 @@ fuzz: ## Run every fuzz target for FUZZTIME (60s each by default).
 	@set -e; for package in $$(go list $(PACKAGES)); do \
 		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
 			echo "$$package $$target"; \
-			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$package; \
 		done; \
 	done
 
@@ -108,8 +111,8 @@ geo-data: ## Refresh the embedded geoip database from npm.
 cross: ## Build everything for every platform of a release.
 	@set -e; for platform in $(PLATFORMS); do \
 		echo "$$platform"; \
-		CGO_ENABLED=0 GOOS=$${platform%/*} GOARCH=$${platform#*/} go build -o /dev/null ./services/rng; \
-		CGO_ENABLED=0 GOOS=$${platform%/*} GOARCH=$${platform#*/} go vet $(PACKAGES); \
+		mkdir -p bin/$$platform; \
+		CGO_ENABLED=0 GOOS=$${platform%/*} GOARCH=$${platform#*/} go build -o bin/$$platform/ $(BINARIES); \
 	done
 
 .PHONY: ci

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"reflect"
 	"runtime/debug"
@@ -67,6 +68,7 @@ func Parse(
 		kong.Exit(exit),
 		kong.KindMapper(reflect.Int, integer(strconv.IntSize)),
 		kong.KindMapper(reflect.Int64, integer(64)),
+		kong.KindMapper(reflect.Uint64, kong.MapperFunc(natural)),
 		kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFunc(duration)),
 	)
 	if err != nil {
@@ -133,6 +135,21 @@ func integer(bits int) kong.MapperFunc {
 
 		return nil
 	}
+}
+
+// natural reads a whole number that is not negative.
+func natural(ctx *kong.DecodeContext, target reflect.Value) error {
+	var text string
+	if err := ctx.Scan.PopValueInto("uint", &text); err != nil {
+		return fmt.Errorf("needs a whole number: %w", err)
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return fmt.Errorf("%q is not a whole number from 0 to %d", text, uint64(math.MaxUint64))
+	}
+	target.SetUint(n)
+
+	return nil
 }
 
 // explain makes one line of an error.

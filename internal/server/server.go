@@ -64,14 +64,15 @@ func New(cfg Config, t *telemetry.Telemetry) (*Server, error) {
 		return nil, err
 	}
 
-	recovery := newRecovery(t)
+	calls := newCallMetrics(t.Registry)
 	served := servedBy(cfg)
+	recovery := newRecovery(t)
 	s := &Server{
 		GRPC: grpc.NewServer(
 			t.ServerOption(),
-			// Recovery is innermost, so that telemetry sees a panic as INTERNAL.
-			grpc.ChainUnaryInterceptor(served.unary, recovery.unary),
-			grpc.ChainStreamInterceptor(served.stream, recovery.stream),
+			// Recovery is innermost, so that the metrics see a panic as INTERNAL.
+			grpc.ChainUnaryInterceptor(calls.unary, served.unary, recovery.unary),
+			grpc.ChainStreamInterceptor(calls.stream, served.stream, recovery.stream),
 			grpc.KeepaliveParams(keepalive.ServerParameters{
 				MaxConnectionAge:      cfg.MaxConnectionAge, // 0 is infinity to gRPC too
 				MaxConnectionAgeGrace: cfg.MaxConnectionAgeGrace,

@@ -1,11 +1,10 @@
 // Package telemetry sets up what a process tells about itself: logs (slog),
-// metrics (OpenTelemetry instruments of gRFC A66, served to Prometheus) and traces
-// (gRFC A72, sent as OTLP when there is somewhere to send them).
+// metrics (for Prometheus) and traces (OpenTelemetry; those of gRPC after gRFC A72,
+// sent as OTLP when there is somewhere to send them).
 package telemetry
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -17,9 +16,7 @@ import (
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
-	otelprometheus "go.opentelemetry.io/otel/exporters/prometheus"
 	"go.opentelemetry.io/otel/propagation"
-	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
@@ -64,9 +61,7 @@ type Telemetry struct {
 	// Tracer is a tracer for spans that gRPC does not make by itself.
 	Tracer trace.TracerProvider
 
-	meters  *sdkmetric.MeterProvider
-	spans   *sdktrace.TracerProvider
-	options opentelemetry.Options
+	spans *sdktrace.TracerProvider // nil when there are none
 }
 
 // Identity says which process this is. What is empty is left out.
@@ -96,14 +91,6 @@ func Start(ctx context.Context, id Identity, cfg Config, w io.Writer) (*Telemetr
 		t.Logger.Warn("telemetry", "error", err)
 	}))
 
-	res := describe(id)
-	reader, err := otelprometheus.New(otelprometheus.WithRegisterer(t.Registry), otelprometheus.WithoutScopeInfo())
-	if err != nil {
-		return nil, fmt.Errorf("telemetry: metrics: %w", err)
-	}
-	t.meters = sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader), sdkmetric.WithResource(res))
-	t.options.MetricsOptions.MeterProvider = t.meters
-
 	if cfg.OTLPEndpoint == "" {
 		return t, nil
 	}
@@ -113,38 +100,51 @@ func Start(ctx context.Context, id Identity, cfg Config, w io.Writer) (*Telemetr
 	}
 	t.spans = sdktrace.NewTracerProvider(
 		sdktrace.WithBatcher(exporter),
-		sdktrace.WithResource(res),
+		sdktrace.WithResource(describe(id)),
 		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(cfg.SampleRatio))),
 	)
 	t.Tracer = t.spans
 	otel.SetTracerProvider(t.spans)
 	otel.SetTextMapPropagator(propagation.TraceContext{})
-	t.options.TraceOptions = experimental.TraceOptions{
-		TracerProvider:    t.spans,
-		TextMapPropagator: propagation.TraceContext{},
-	}
 
 	return t, nil
 }
 
-// ServerOption instruments a gRPC server.
+// ServerOption has a gRPC server make a span of each RPC, if there is somewhere to
+// send them. Without that it costs nothing.
 func (t *Telemetry) ServerOption() grpc.ServerOption {
-	return opentelemetry.ServerOption(t.options)
+	if t.spans == nil {
+		return grpc.EmptyServerOption{}
+	}
+
+	return opentelemetry.ServerOption(t.options())
 }
 
-// DialOption instruments a gRPC channel.
+// DialOption does the same for a gRPC channel.
 func (t *Telemetry) DialOption() grpc.DialOption {
-	return opentelemetry.DialOption(t.options)
+	if t.spans == nil {
+		return grpc.EmptyDialOption{}
+	}
+
+	return opentelemetry.DialOption(t.options())
+}
+
+// options asks for traces alone. gRPC's own metrics through OpenTelemetry cost a third
+// of a small server's throughput (docs/performance.md), so the server kit counts
+// for itself, under the same names.
+func (t *Telemetry) options() opentelemetry.Options {
+	return opentelemetry.Options{TraceOptions: experimental.TraceOptions{
+		TracerProvider:    t.spans,
+		TextMapPropagator: propagation.TraceContext{},
+	}}
 }
 
 // Shutdown sends what has not been sent and stops. It gives up when ctx is done.
 func (t *Telemetry) Shutdown(ctx context.Context) error {
-	var errs []error
-	if t.spans != nil {
-		errs = append(errs, t.spans.Shutdown(ctx))
+	if t.spans == nil {
+		return nil
 	}
-	errs = append(errs, t.meters.Shutdown(ctx))
-	if err := errors.Join(errs...); err != nil {
+	if err := t.spans.Shutdown(ctx); err != nil {
 		return fmt.Errorf("telemetry: %w", err)
 	}
 
