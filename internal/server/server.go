@@ -16,6 +16,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -124,9 +125,8 @@ func (s *Server) Run(ctx context.Context) error {
 	case grpcErr = <-grpcDone:
 	case adminErr = <-adminDone:
 		s.GRPC.Stop()
-		_ = <-grpcDone // Stop ends Serve without an error
 
-		return adminErr
+		return errors.Join(adminErr, <-grpcDone)
 	}
 
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), adminGrace)
@@ -134,12 +134,11 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.Admin.Shutdown(closing); err != nil {
 		return err
 	}
-	_ = <-adminDone
 	if grpcErr != nil {
-		return fmt.Errorf("gRPC port: %w", grpcErr)
+		grpcErr = fmt.Errorf("gRPC port: %w", grpcErr)
 	}
 
-	return nil
+	return errors.Join(grpcErr, <-adminDone)
 }
 
 // drain is steps 1 to 4 of the package's comment.

@@ -26,9 +26,9 @@ func at(p place, format string, args ...any) error {
 	return fmt.Errorf("%s: %w", p.file, err)
 }
 
-// quoted finds the field in an error of the strict decoders, which end in
-// `unknown field "spec.templte"` or `json: cannot unmarshal … field Spec.replicas of …`.
-var quoted = regexp.MustCompile(`(?:unknown field "|field \S*?)([A-Za-z0-9_-]+)(?:"| of type)`)
+// quoted finds the field in an error of Kubernetes' strict decoder, such as
+// `unknown field "spec.replica"` and `cannot unmarshal … field DeploymentSpec.spec.replicas of type …`.
+var quoted = regexp.MustCompile(`field "?(?:\S*\.)?([A-Za-z0-9_-]+)(?:\[\d+\])?(?:"| of type)`)
 
 // lastField is the name of the field that a decoding error is about; "" if it does
 // not say.

@@ -17,11 +17,11 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/api/resmap"
 	"sigs.k8s.io/kustomize/api/resource"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
-	"sigs.k8s.io/yaml"
 )
 
 // Overlay is a strategy's manifests, rendered.
@@ -143,12 +143,13 @@ func (o *Overlay) check(dir string) error {
 // decode is strict: an unknown or repeated field is an error, as it is to
 // `kubectl apply --validate=strict`.
 func decode(res *resource.Resource, into runtime.Object) error {
-	text, err := res.AsYAML()
+	text, err := res.MarshalJSON()
 	if err != nil {
 		return fmt.Errorf("rendering: %w", err)
 	}
+	strict, err := kjson.UnmarshalStrict(text, into)
 
-	return yaml.UnmarshalStrict(text, into)
+	return errors.Join(err, errors.Join(strict...))
 }
 
 func accepted() []string {

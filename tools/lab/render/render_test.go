@@ -40,12 +40,12 @@ func TestABadOverlayIsOneLineThatNamesFileLineAndWhatIsAccepted(t *testing.T) {
 		"nothing in it": {"resources: [extra.yaml]", "apiVersion: v1\nkind: Namespace\nmetadata: {name: x}\n", `kustomization.yaml: no Deployment named "rng": an overlay has rng, geoip and client`},
 		"no namespace":  {"resources: [BASE]", "", `Deployment rng is in "": an overlay has one namespace of its own`},
 		"unknown kind":  {"namespace: x\nresources: [BASE, extra.yaml]", "apiVersion: v1\nkind: Secret\nmetadata:\n  name: x\n", "extra.yaml:2: v1/Secret x is not accepted: give apps/v1/Deployment,"},
-		"misspelt":      {"namespace: x\nresources: [BASE, extra.yaml]", "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: x\nspec:\n  replica: 3\n", `extra.yaml:6: Deployment x: error unmarshaling JSON: while decoding JSON: json: unknown field "replica"`},
+		"misspelt":      {"namespace: x\nresources: [BASE, extra.yaml]", "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: x\nspec:\n  replica: 3\n", `extra.yaml:6: Deployment x: unknown field "spec.replica"`},
 		"wrong type":    {"namespace: x\nresources: [BASE, extra.yaml]", "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: x\nspec:\n  replicas: many\n", "extra.yaml:6: Deployment x:"},
 		"misspelt by a patch": {
 			"namespace: x\nresources: [BASE]\npatches: [{path: extra.yaml}]",
 			"apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: rng\nspec:\n  template:\n    spec:\n      hostNetwrk: true\n",
-			`extra.yaml:8: Deployment rng: error unmarshaling JSON: while decoding JSON: json: unknown field "hostNetwrk"`,
+			`extra.yaml:8: Deployment rng: unknown field "spec.template.spec.hostNetwrk"`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

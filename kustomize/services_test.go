@@ -1,0 +1,164 @@
+package kustomize_test
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+func labelsOf(d *appsv1.Deployment) labels.Set { return d.Spec.Template.Labels }
+
+func containerPort(t *testing.T, c corev1.Container, name string) int32 {
+	t.Helper()
+	for _, port := range c.Ports {
+		if port.Name == name {
+			return port.ContainerPort
+		}
+	}
+	t.Fatalf("container %s has no port named %q", c.Name, name)
+	return 0
+}
+
+func TestAnOverlayKeepsToItsOwnNamespace(t *testing.T) {
+	forEachOverlay(t, func(t *testing.T, overlay string, r rendered) {
+		for _, object := range r {
+			namespace, isNamespace := object.(*corev1.Namespace)
+			switch {
+			case !isNamespace && object.GetNamespace() != overlay:
+				t.Errorf("%T %s is in the namespace %q", object, object.GetName(), object.GetNamespace())
+			case isNamespace && namespace.Name != overlay:
+				t.Errorf("the Namespace is %q", namespace.Name)
+			case isNamespace && namespace.Labels["pod-security.kubernetes.io/enforce"] != "restricted":
+				t.Errorf("the Namespace's labels are %v: they do not enforce restricted", namespace.Labels)
+			}
+		}
+		if count := len(all[*corev1.Namespace](r)); count != 1 {
+			t.Errorf("got %d Namespaces, want 1", count)
+		}
+	})
+}
+
+func TestAnOverlayHasOnlyTheServicesItUses(t *testing.T) {
+	forEachOverlay(t, func(t *testing.T, overlay string, r rendered) {
+		services := all[*corev1.Service](r)
+		got := slices.Sorted(maps.Keys(services))
+		if diff := cmp.Diff(strategies[overlay].services, got); diff != "" {
+			t.Errorf("Services (-want +got):\n%s", diff)
+		}
+		for name, service := range services {
+			if headless := service.Spec.ClusterIP == corev1.ClusterIPNone; headless != strings.HasSuffix(name, "-headless") {
+				t.Errorf("%s: clusterIP is %q", name, service.Spec.ClusterIP)
+			}
+			if service.Spec.PublishNotReadyAddresses {
+				t.Errorf("%s publishes pods that are not ready", name)
+			}
+		}
+	})
+}
+
+func TestAServiceReachesPortsByName(t *testing.T) {
+	forEachOverlay(t, func(t *testing.T, _ string, r rendered) {
+		for name, service := range all[*corev1.Service](r) {
+			deployment := all[*appsv1.Deployment](r)[strings.TrimSuffix(name, "-headless")]
+			if !labels.SelectorFromSet(service.Spec.Selector).Matches(labelsOf(deployment)) {
+				t.Errorf("%s selects %v, which are not the pods of %s", name, service.Spec.Selector, deployment.Name)
+			}
+			var names []string
+			for _, port := range service.Spec.Ports {
+				names = append(names, port.Name)
+				if port.TargetPort != intstr.FromString(port.Name) {
+					t.Errorf("%s: the target port of %s is %s, want the container port of that name", name, port.Name, &port.TargetPort)
+				}
+				// A client of a headless Service dials the pod itself, where
+				// nothing translates ports.
+				if want := containerPort(t, deployment.Spec.Template.Spec.Containers[0], port.Name); port.Port != want {
+					t.Errorf("%s: port %s is %d, and the container's is %d", name, port.Name, port.Port, want)
+				}
+			}
+			want := []string{"grpc", "http-admin"}
+			if name == "client" {
+				want = []string{"http-admin"}
+			}
+			if !slices.Equal(names, want) {
+				t.Errorf("%s has the ports %v, want %v", name, names, want)
+			}
+		}
+	})
+}
+
+func TestATargetNamesAPortOfAServiceOfTheOverlay(t *testing.T) {
+	forEachOverlay(t, func(t *testing.T, _ string, r rendered) {
+		data := strategyOf(t, r)
+		for _, target := range []string{data["RNG_TARGET"], data["GEOIP_TARGET"]} {
+			_, endpoint, _ := strings.Cut(target, ":///")
+			name, port, _ := strings.Cut(endpoint, ":")
+			service := all[*corev1.Service](r)[name]
+			if service == nil {
+				t.Errorf("%s: there is no Service %q", target, name)
+				continue
+			}
+			if !slices.ContainsFunc(service.Spec.Ports, func(p corev1.ServicePort) bool {
+				return p.Name == "grpc" && (port == p.Name || port == strconv.Itoa(int(p.Port)))
+			}) {
+				t.Errorf("%s: %q is not the gRPC port of %s", target, port, name)
+			}
+		}
+	})
+}
+
+func TestEveryWorkloadHasAServiceAccountWithoutAToken(t *testing.T) {
+	forEachOverlay(t, func(t *testing.T, _ string, r rendered) {
+		accounts := all[*corev1.ServiceAccount](r)
+		if got := slices.Sorted(maps.Keys(accounts)); !slices.Equal(got, []string{"client", "geoip", "rng"}) {
+			t.Errorf("the ServiceAccounts are %v", got)
+		}
+		for name, account := range accounts {
+			if account.AutomountServiceAccountToken == nil || *account.AutomountServiceAccountToken {
+				t.Errorf("%s mounts its token into whichever pod does not object", name)
+			}
+		}
+	})
+}
+
+func TestTheRoleHasExactlyTheVerbsThatTheResolverUses(t *testing.T) {
+	forEachOverlay(t, func(t *testing.T, overlay string, r rendered) {
+		var roles []rbacv1.PolicyRule
+		for _, role := range all[*rbacv1.Role](r) {
+			roles = append(roles, role.Rules...)
+		}
+		bindings := slices.Collect(maps.Values(all[*rbacv1.RoleBinding](r)))
+		if !strategies[overlay].watches {
+			if len(roles) != 0 || len(bindings) != 0 {
+				t.Errorf("nobody here talks to the API, and yet there are the rules %v and bindings %v", roles, bindings)
+			}
+			return
+		}
+		want := []rbacv1.PolicyRule{{
+			APIGroups: []string{""}, Resources: []string{"endpoints"},
+			ResourceNames: []string{"rng-headless", "geoip-headless"}, Verbs: []string{"get", "watch"},
+		}}
+		if diff := cmp.Diff(want, roles); diff != "" {
+			t.Errorf("rules (-want +got):\n%s", diff)
+		}
+		if len(bindings) != 1 {
+			t.Fatalf("got %d RoleBindings, want 1", len(bindings))
+		}
+		subjects := []rbacv1.Subject{{Kind: "ServiceAccount", Name: "client", Namespace: overlay}}
+		if diff := cmp.Diff(subjects, bindings[0].Subjects); diff != "" {
+			t.Errorf("subjects (-want +got):\n%s", diff)
+		}
+		ref := bindings[0].RoleRef
+		if ref.Kind != "Role" || all[*rbacv1.Role](r)[ref.Name] == nil {
+			t.Errorf("the RoleBinding refers to %v, which is not there", ref)
+		}
+	})
+}

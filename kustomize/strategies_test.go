@@ -1,0 +1,162 @@
+package kustomize_test
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// strategy is a row of the design's table.
+type strategy struct {
+	rng, geoip string // targets
+	policy     string
+	services   []string
+	aged       bool // the servers have a MaxConnectionAge
+	retries    bool
+	watches    bool // the client talks to the Kubernetes API
+}
+
+var strategies = func() map[string]strategy {
+	virtualIP := strategy{
+		rng: "dns:///rng:8081", geoip: "dns:///geoip:9200", policy: "pick_first",
+		services: []string{"client", "geoip", "rng"},
+	}
+	dns := strategy{
+		rng: "dns:///rng-headless:8081", geoip: "dns:///geoip-headless:9200", policy: "round_robin",
+		services: []string{"client", "geoip-headless", "rng-headless"},
+	}
+	watch := strategy{
+		rng: "kubernetes:///rng-headless:grpc", geoip: "kubernetes:///geoip-headless:grpc", policy: "round_robin",
+		services: []string{"client", "geoip-headless", "rng-headless"}, watches: true,
+	}
+	aged := func(s strategy) strategy { s.aged = true; return s }
+	retrying := func(s strategy) strategy { s.retries = true; return s }
+	return map[string]strategy{
+		"clusterip":                          virtualIP,
+		"clusterip-max-connection-age":       aged(virtualIP),
+		"dns-round-robin":                    dns,
+		"dns-round-robin-max-connection-age": aged(dns),
+		"api-watch":                          watch,
+		"api-watch-retries":                  retrying(watch),
+	}
+}()
+
+func TestTheOverlaysAreTheStrategiesOfTheDesign(t *testing.T) {
+	want := slices.Sorted(maps.Keys(strategies))
+	if diff := cmp.Diff(want, overlays(t)); diff != "" {
+		t.Errorf("overlays (-design +folders):\n%s", diff)
+	}
+}
+
+func TestTheClientHasTheStrategysTargetsAndServiceConfig(t *testing.T) {
+	forEachOverlay(t, func(t *testing.T, overlay string, r rendered) {
+		want := strategies[overlay]
+		data := strategyOf(t, r)
+		got := slices.Sorted(maps.Keys(data))
+		if diff := cmp.Diff([]string{"GEOIP_SERVICE_CONFIG", "GEOIP_TARGET", "RNG_SERVICE_CONFIG", "RNG_TARGET"}, got); diff != "" {
+			t.Errorf("keys (-want +got):\n%s", diff)
+		}
+		if data["RNG_TARGET"] != want.rng || data["GEOIP_TARGET"] != want.geoip {
+			t.Errorf("the targets are %s and %s, want %s and %s", data["RNG_TARGET"], data["GEOIP_TARGET"], want.rng, want.geoip)
+		}
+		if data["RNG_SERVICE_CONFIG"] != data["GEOIP_SERVICE_CONFIG"] {
+			t.Errorf("rng and geoip are balanced in two ways: %s and %s", data["RNG_SERVICE_CONFIG"], data["GEOIP_SERVICE_CONFIG"])
+		}
+		checkServiceConfig(t, data["RNG_SERVICE_CONFIG"], want)
+
+		client := all[*appsv1.Deployment](r)["client"].Spec.Template.Spec.Containers[0]
+		if len(client.EnvFrom) != 1 || all[*corev1.ConfigMap](r)[client.EnvFrom[0].ConfigMapRef.Name] == nil {
+			t.Errorf("the client's envFrom is %v, want the ConfigMap of the strategy", client.EnvFrom)
+		}
+	})
+}
+
+func checkServiceConfig(t *testing.T, text string, want strategy) {
+	t.Helper()
+	// gRPC refuses a service config that it does not understand.
+	conn, err := grpc.NewClient("passthrough:///unused",
+		grpc.WithDefaultServiceConfig(text), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatalf("gRPC refuses the service config %s: %v", text, err)
+	}
+	if err := conn.Close(); err != nil {
+		t.Error(err)
+	}
+	var config struct {
+		LoadBalancingConfig []map[string]struct{}
+		MethodConfig        []struct {
+			Name        []map[string]string
+			RetryPolicy struct {
+				MaxAttempts          int
+				RetryableStatusCodes []string
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(text), &config); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]map[string]struct{}{{want.policy: {}}}, config.LoadBalancingConfig); diff != "" {
+		t.Errorf("LB policy (-want +got):\n%s", diff)
+	}
+	switch {
+	case !want.retries && len(config.MethodConfig) != 0:
+		t.Errorf("it retries, and would hide what the strategy does: %s", text)
+	case !want.retries:
+	case len(config.MethodConfig) != 1 || len(config.MethodConfig[0].Name) != 1 || len(config.MethodConfig[0].Name[0]) != 0:
+		t.Errorf("want one method config, for every method: %s", text)
+	default:
+		retry := config.MethodConfig[0].RetryPolicy
+		if retry.MaxAttempts != 4 || !slices.Equal(retry.RetryableStatusCodes, []string{"UNAVAILABLE"}) {
+			t.Errorf("want 4 attempts on UNAVAILABLE alone: %s", text)
+		}
+	}
+}
+
+func TestServersHangUpOnlyWhereTheStrategySaysSo(t *testing.T) {
+	forEachOverlay(t, func(t *testing.T, overlay string, r rendered) {
+		for _, name := range []string{"rng", "geoip"} {
+			env := environment(all[*appsv1.Deployment](r)[name])
+			age, hasAge := env["MAX_CONNECTION_AGE"]
+			_, hasGrace := env["MAX_CONNECTION_AGE_GRACE"]
+			if aged := strategies[overlay].aged; hasAge != aged || hasGrace != aged {
+				t.Errorf("%s: a MAX_CONNECTION_AGE is %t, a grace %t, want %t", name, hasAge, hasGrace, aged)
+			}
+			if d, err := time.ParseDuration(age); hasAge && (err != nil || d <= 0) {
+				t.Errorf("%s: MAX_CONNECTION_AGE is %q", name, age)
+			}
+		}
+	})
+}
+
+func TestTwoOverlaysDifferInTheStrategyAlone(t *testing.T) {
+	// The pods of all strategies are the same but for what makes the strategy: only
+	// then are their figures comparable.
+	plain := all[*appsv1.Deployment](render(t, "clusterip"))
+	forEachOverlay(t, func(t *testing.T, _ string, r rendered) {
+		for name, deployment := range all[*appsv1.Deployment](r) {
+			got, want := deployment.DeepCopy(), plain[name].DeepCopy()
+			for _, each := range []*appsv1.Deployment{got, want} {
+				each.Namespace = ""
+				spec := &each.Spec.Template.Spec
+				spec.AutomountServiceAccountToken = nil
+				container := &spec.Containers[0]
+				container.EnvFrom = nil
+				container.Env = slices.DeleteFunc(container.Env, func(e corev1.EnvVar) bool {
+					return strings.HasPrefix(e.Name, "MAX_CONNECTION_AGE")
+				})
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("Deployment %s (-clusterip +this):\n%s", name, diff)
+			}
+		}
+	})
+}
