@@ -1,0 +1,228 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+	"golang.org/x/term"
+
+	"github.com/evenkeel/evenkeel/tools/lab/results"
+)
+
+const (
+	// defaultWidth is what a terminal is taken to have when nobody says.
+	defaultWidth = 100
+	// narrowest is the least that an overlay's name gets.
+	narrowest = 12
+)
+
+// terminalColumn is a figure of the terminal's scorecard; a new one needs a line
+// here.
+type terminalColumn struct {
+	title  string
+	figure func(*results.Summary) figure
+}
+
+func terminalColumns() []terminalColumn {
+	return []terminalColumn{
+		{"max/\nmean", func(s *results.Summary) figure { return measured(s.Steady.MaxOverMean, number) }},
+		{"failed\ngraceful", gracefulFailures},
+		{"failed\nin all", func(s *results.Summary) figure { return counted(s.Failed, false) }},
+		{"new pod reached\nmedian/worst, s", func(s *results.Summary) figure {
+			return figure{Text: reached(&s.NewPods), Alarm: s.NewPods.Never > 0}
+		}},
+		{"off dead\npod, s", func(s *results.Summary) figure { return measured(s.OffPods.Worst, number) }},
+		{"p50\nms", func(s *results.Summary) figure { return measured(s.Steady.P50, number) }},
+		{"p99\nms", func(s *results.Summary) figure { return measured(s.Steady.P99, number) }},
+		{"conns", func(s *results.Summary) figure { return measured(s.Connections, count) }},
+	}
+}
+
+// Table writes the scorecard of the service under fault for a terminal of width
+// columns, 100 if it is 0, and below it the phases in which RPCs failed. It uses
+// colour only when w is a terminal and the environment does not forbid it.
+func Table(w io.Writer, r *results.Results, width int) error {
+	if width <= 0 {
+		width = defaultWidth
+	}
+	alarm := fmt.Sprint
+	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		alarm = text.Colors{text.FgRed, text.Bold}.Sprint
+	}
+	out := scores(r, width, alarm) + "\n\n" + failuresByPhase(r, width) + controls(r)
+	if _, err := io.WriteString(w, out); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	return nil
+}
+
+func scores(r *results.Results, width int, alarm func(...any) string) string {
+	t := table.NewWriter()
+	style := table.StyleDefault
+	style.Box = table.BoxStyle{PaddingRight: "  ", MiddleHorizontal: "─"}
+	style.Format = table.FormatOptions{HeaderAlign: text.AlignRight, HeaderVAlign: text.VAlignBottom}
+	style.Options = table.Options{SeparateHeader: true}
+	t.SetStyle(style)
+
+	header := table.Row{"overlay"}
+	configs := []table.ColumnConfig{{Number: 1, AlignHeader: text.AlignLeft, WidthMaxEnforcer: breakAtHyphen}}
+	columns := terminalColumns()
+	widths := make([]int, len(columns))
+	for i, c := range columns {
+		header = append(header, c.title)
+		configs = append(configs, table.ColumnConfig{Number: i + 2, Align: text.AlignRight})
+		widths[i] = text.LongestLineLen(c.title)
+	}
+	t.AppendHeader(header)
+	for i := range r.Runs {
+		run := &r.Runs[i]
+		if run.Control {
+			continue
+		}
+		sum := run.Summary(&r.Scenario)
+		line := table.Row{printable(run.Overlay)}
+		for k, c := range columns {
+			f := c.figure(&sum)
+			widths[k] = max(widths[k], text.LongestLineLen(f.Text))
+			if f.Alarm {
+				f.Text = alarm(f.Text)
+			}
+			line = append(line, f.Text)
+		}
+		t.AppendRow(line)
+	}
+	// The names get what the figures leave.
+	configs[0].WidthMax = width - 2
+	for _, w := range widths {
+		configs[0].WidthMax -= w + 2
+	}
+	configs[0].WidthMax = max(narrowest, configs[0].WidthMax)
+	t.SetColumnConfigs(configs)
+	return trimLines(t.Render())
+}
+
+// breakAtHyphen breaks an overlay's name where its words meet.
+func breakAtHyphen(name string, width int) string {
+	var lines []string
+	rest := []rune(name)
+	for len(rest) > width {
+		cut := width
+		for cut > 0 && rest[cut-1] != '-' {
+			cut--
+		}
+		if cut == 0 {
+			cut = width
+		}
+		lines = append(lines, string(rest[:cut]))
+		rest = rest[cut:]
+	}
+	return strings.Join(append(lines, string(rest)), "\n")
+}
+
+// failuresByPhase has a line for each phase in which an overlay failed RPCs.
+func failuresByPhase(r *results.Results, width int) string {
+	var names []string
+	var failures [][]string
+	for i, phase := range r.Scenario.Phases {
+		var failed []string
+		for k := range r.Runs {
+			run := &r.Runs[k]
+			if run.Control || i >= len(run.Phases) || run.Phases[i].Failed == 0 {
+				continue
+			}
+			failed = append(failed, printable(run.Overlay)+" "+count(run.Phases[i].Failed))
+		}
+		if len(failed) == 0 {
+			continue
+		}
+		name := printable(phase.Name)
+		if phase.Graceful {
+			name += " *"
+		}
+		names = append(names, name)
+		failures = append(failures, failed)
+	}
+	if len(names) == 0 {
+		return "No RPC failed in any phase.\n"
+	}
+	var out strings.Builder
+	out.WriteString("Failed RPCs by phase (* graceful: nothing excuses them)\n")
+	indent := 2 + text.LongestLineLen(strings.Join(names, "\n")) + 2
+	for i, name := range names {
+		out.WriteString("  " + text.Pad(name, indent-2, ' ') + list(failures[i], indent, width) + "\n")
+	}
+	return out.String()
+}
+
+// list puts items after each other, on a new line where one would pass width.
+func list(items []string, indent, width int) string {
+	var out strings.Builder
+	at := indent
+	for i, item := range items {
+		if i < len(items)-1 {
+			item += ","
+		}
+		long := text.StringWidthWithoutEscSequences(item)
+		switch {
+		case i > 0 && at+1+long > width:
+			out.WriteString("\n" + strings.Repeat(" ", indent))
+			at = indent
+		case i > 0:
+			out.WriteString(" ")
+			at++
+		}
+		out.WriteString(item)
+		at += long
+	}
+	return out.String()
+}
+
+// controls sums up the runs that no fault was done to.
+func controls(r *results.Results) string {
+	var services []string
+	var rpcs, failed int64
+	var p99 *float64
+	for i := range r.Runs {
+		run := &r.Runs[i]
+		if !run.Control {
+			continue
+		}
+		sum := run.Summary(&r.Scenario)
+		rpcs, failed = rpcs+sum.RPCs, failed+sum.Failed
+		if sum.P99 != nil && (p99 == nil || *sum.P99 > *p99) {
+			p99 = sum.P99
+		}
+		if name := printable(run.Service); !slices.Contains(services, name) {
+			services = append(services, name)
+		}
+	}
+	if len(services) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("Control, without faults (%s): %s of %s RPCs failed, worst p99 %s ms\n",
+		strings.Join(services, ", "), count(failed), count(rpcs), orNone(p99, number))
+}
+
+// printable keeps a name from steering the terminal.
+func printable(name string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, name)
+}
+
+func trimLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i := range lines {
+		lines[i] = strings.TrimRight(lines[i], " ")
+	}
+	return strings.Join(lines, "\n")
+}

@@ -1,0 +1,84 @@
+package report
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/jedib0t/go-pretty/v6/text"
+
+	"github.com/evenkeel/evenkeel/tools/lab/results"
+)
+
+func written(t *testing.T, r *results.Results, width int) string {
+	t.Helper()
+	var out bytes.Buffer
+	if err := Table(&out, r, width); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+func TestTheTableOfTheSampleReadsAsInTestdata(t *testing.T) {
+	golden(t, "day.txt", []byte(written(t, sample(), 0)))
+}
+
+func TestTheTableFitsItsWidth(t *testing.T) {
+	for _, width := range []int{100, 120, 200} {
+		for line := range strings.SplitSeq(written(t, sample(), width), "\n") {
+			if n := text.StringWidth(line); n > width {
+				t.Errorf("%d columns, want at most %d: %s", n, width, line)
+			}
+		}
+	}
+}
+
+func TestTheTableOfAFileHasNoColour(t *testing.T) {
+	if strings.Contains(written(t, sample(), 0), "\x1b") {
+		t.Error("an escape sequence went into something that is no terminal")
+	}
+}
+
+func TestANameDoesNotSteerTheTerminal(t *testing.T) {
+	r := sample()
+	for i := range r.Runs {
+		r.Runs[i].Overlay = "a\x1b[2J\r\nb\u202e"
+		r.Runs[i].Service = "\x1b]0;title\a"
+	}
+	for i := range r.Scenario.Phases {
+		r.Scenario.Phases[i].Name = "\x1b[31mred"
+	}
+	out := written(t, r, 0)
+	if strings.ContainsAny(out, "\x1b\r\a\u202e") {
+		t.Errorf("a name's control characters reach the terminal: %q", out)
+	}
+}
+
+func TestARunWithoutFailuresSaysSo(t *testing.T) {
+	r := sample()
+	for i := range r.Runs {
+		for k := range r.Runs[i].Phases {
+			r.Runs[i].Phases[k].Failed = 0
+		}
+	}
+	if out := written(t, r, 0); !strings.Contains(out, "No RPC failed in any phase.") {
+		t.Errorf("got:\n%s", out)
+	}
+}
+
+func TestANameThatIsTooLongBreaksWhereItsWordsMeet(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		width int
+		want  string
+	}{
+		{"clusterip", 12, "clusterip"},
+		{"dns-round-robin-max-connection-age", 26, "dns-round-robin-max-\nconnection-age"},
+		{"unbreakable", 5, "unbre\nakabl\ne"},
+		{"", 5, ""},
+	} {
+		if got := breakAtHyphen(test.name, test.width); got != test.want {
+			t.Errorf("%q at %d: got %q, want %q", test.name, test.width, got, test.want)
+		}
+	}
+}

@@ -1,0 +1,133 @@
+package report
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/evenkeel/evenkeel/tools/lab/results"
+)
+
+// none stands for a figure that could not be measured.
+const none = "–"
+
+// even is the spread that the words call even: the busiest pod has at most this
+// many times the mean share.
+const even = 1.05
+
+// finding says in one sentence what a run showed; the overlay is its subject.
+func finding(sum *results.Summary) string {
+	clauses := slices.DeleteFunc([]string{spreadClause(&sum.Steady), reachClause(&sum.NewPods), failedClause(sum)},
+		func(clause string) bool { return clause == "" })
+	last := len(clauses) - 1
+	if last == 0 {
+		return clauses[0] + "."
+	}
+	return strings.Join(clauses[:last], ", ") + ", and " + clauses[last] + "."
+}
+
+func spreadClause(s *results.Steady) string {
+	switch {
+	case s.MaxOverMean == nil:
+		return ""
+	case s.Used == 1:
+		return fmt.Sprintf("put all %s RPCs of the steady phase on 1 of %d pods", count(s.RPCs), s.Pods)
+	case s.Used < s.Pods:
+		return fmt.Sprintf("used %d of %d steady pods, the busiest at %s× the mean", s.Used, s.Pods, number(*s.MaxOverMean))
+	case *s.MaxOverMean <= even:
+		return fmt.Sprintf("spread its load evenly over %d pods (max/mean %s)", s.Pods, number(*s.MaxOverMean))
+	}
+	return fmt.Sprintf("gave the busiest of %d pods %s× the mean", s.Pods, number(*s.MaxOverMean))
+}
+
+func reachClause(p *results.NewPods) string {
+	switch {
+	case p.Count == 0:
+		return ""
+	case p.Count == 1 && p.Never == 1:
+		return "never reached the new pod"
+	case p.Never == p.Count:
+		return fmt.Sprintf("never reached any of %d new pods", p.Count)
+	case p.Count == 1:
+		return fmt.Sprintf("reached the new pod after %s s", number(*p.Worst))
+	case p.Never == 0:
+		return fmt.Sprintf("reached all %d new pods (median %s s, worst %s s)", p.Count, number(*p.Median), number(*p.Worst))
+	}
+	return fmt.Sprintf("never reached %d of %d new pods", p.Never, p.Count)
+}
+
+func failedClause(sum *results.Summary) string {
+	switch {
+	case sum.RPCs == 0:
+		return "sent no RPC"
+	case sum.Failed == 0:
+		return fmt.Sprintf("failed none of %s RPCs", count(sum.RPCs))
+	case sum.GracefulFailed == 0:
+		return fmt.Sprintf("failed no RPC in graceful phases (%s of %s in all)", count(sum.Failed), count(sum.RPCs))
+	case sum.GracefulFailed == sum.Failed:
+		return fmt.Sprintf("failed %s of %s RPCs, all in graceful phases", count(sum.Failed), count(sum.RPCs))
+	}
+	return fmt.Sprintf("failed %s RPCs in graceful phases (%s of %s in all)", count(sum.GracefulFailed), count(sum.Failed), count(sum.RPCs))
+}
+
+// reached is the time to first RPC in one cell: median and worst, or how many
+// pods have no such time.
+func reached(p *results.NewPods) string {
+	switch {
+	case p.Count == 0:
+		return none
+	case p.Never > 0:
+		return fmt.Sprintf("never (%d of %d)", p.Never, p.Count)
+	}
+	return number(*p.Median) + " / " + number(*p.Worst)
+}
+
+// count groups thousands: 14,032.
+func count(n int64) string {
+	digits := strconv.FormatInt(n, 10)
+	for i := len(digits) - 3; i > 0 && digits[i-1] != '-'; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return digits
+}
+
+// number keeps about three digits: 0.04, 3.00, 30.1, 1,204.
+func number(f float64) string {
+	switch size := math.Abs(f); {
+	case size < 9.995:
+		return strconv.FormatFloat(f, 'f', 2, 64)
+	case size < 99.95:
+		return strconv.FormatFloat(f, 'f', 1, 64)
+	}
+	return count(int64(math.Round(f)))
+}
+
+func orNone[T int64 | float64](value *T, text func(T) string) string {
+	if value == nil {
+		return none
+	}
+	return text(*value)
+}
+
+// index has the three digits that tell a nearly even spread from an even one.
+func index(f float64) string { return strconv.FormatFloat(f, 'f', 3, 64) }
+
+func percent(f float64) string { return strconv.FormatFloat(100*f, 'f', 0, 64) + " %" }
+
+// inWords spells small numbers out, as a heading does.
+func inWords(n int) string {
+	words := []string{"No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten"}
+	if n < len(words) {
+		return words[n]
+	}
+	return strconv.Itoa(n)
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return noun
+	}
+	return noun + "s"
+}
