@@ -88,6 +88,13 @@ func (p *progress) Note(text string) {
 	p.line(text)
 }
 
+// Write prints lines of a log above the live line.
+func (p *progress) Write(text []byte) (int, error) {
+	p.Note(strings.TrimRight(string(text), "\n"))
+
+	return len(text), nil
+}
+
 // line prints a line above the live one.
 func (p *progress) line(text string) {
 	if p.live {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,20 +32,17 @@ func (c runCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return usageError{err}
 	}
-	bin := c.BinDir
-	if bin == "" {
-		exe, err := os.Executable()
-		if err != nil {
-			return err
-		}
-		bin = filepath.Dir(exe)
+	binaries, err := c.binaries()
+	if err != nil {
+		return usageError{err}
 	}
 	progress := newProgress(os.Stderr, script)
 	defer progress.Close()
 
-	env, err := local.New(ctx, local.Options{
-		BinDir: bin, Load: script.Load, Log: progress.Note,
-	})
+	// What the stand-ins log belongs above the line that keeps up.
+	slog.SetDefault(slog.New(slog.NewTextHandler(progress, nil)))
+
+	env, err := local.New(ctx, local.Options{Binaries: binaries, Load: script.Load, Log: progress.Note})
 	if err != nil {
 		return err
 	}
@@ -76,6 +74,19 @@ func (c runCommand) Run(ctx context.Context) error {
 	fmt.Printf("\n%s\n%s\n", resultsFile, reportFile)
 
 	return nil
+}
+
+// binaries finds the services' binaries: beside the lab, if nothing else is said.
+func (c runCommand) binaries() (map[string]string, error) {
+	if c.BinDir != "" {
+		return local.Binaries(c.BinDir)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+
+	return local.Binaries(filepath.Dir(exe))
 }
 
 // read reads the scenario and renders the overlays, so that whatever is wrong with

@@ -154,7 +154,13 @@ func (e *Experiment) phases(ctx context.Context) ([]results.ScenarioPhase, [][]s
 	usage := make([][]scorecard.Usage, len(e.Overlays))
 	sample := func() {
 		for i, o := range e.Overlays {
-			usage[i] = append(usage[i], e.Environment.Usage(o))
+			now := e.Environment.Usage(o)
+			if len(usage[i]) == 0 {
+				// What the client asked as it started is part of what the strategy costs:
+				// the first phase counts from nothing.
+				now = scorecard.Nothing(now)
+			}
+			usage[i] = append(usage[i], now)
 		}
 	}
 	took := make([]results.ScenarioPhase, 0, len(e.Scenario.Phases))

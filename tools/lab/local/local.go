@@ -53,8 +53,8 @@ const clientPort = "http-admin"
 
 // Options are the settings of a run.
 type Options struct {
-	// BinDir has the binaries of the services: rng, geoip and client.
-	BinDir string
+	// Binaries are the programs that stand for the images, from Binaries.
+	Binaries map[string]string
 	// Load is the arrival rate for each service, which the clients are given in
 	// place of their manifest's.
 	Load map[string]float64
@@ -108,17 +108,23 @@ func (f *fault) add(n int) bool {
 	return f.wants > 0
 }
 
-// New claims addresses and starts what all overlays share. Whatever an earlier lab
-// that was killed has left in the temporary folder is removed.
-func New(ctx context.Context, o Options) (*Environment, error) {
-	binaries := map[string]string{}
+// Binaries finds the services' binaries in a folder.
+func Binaries(dir string) (map[string]string, error) {
+	found := map[string]string{}
 	for _, name := range append([]string{"client"}, scenario.Services...) {
-		path := filepath.Join(o.BinDir, name)
+		path := filepath.Join(dir, name)
 		if _, err := os.Stat(path); err != nil {
 			return nil, fmt.Errorf("no binary %s: run `make build`, or give --bin-dir", path)
 		}
-		binaries[name] = path
+		found[name] = path
 	}
+
+	return found, nil
+}
+
+// New claims addresses and starts what all overlays share. Whatever an earlier lab
+// that was killed has left in the temporary folder is removed.
+func New(ctx context.Context, o Options) (*Environment, error) {
 	if _, err := watchdog.Sweep(os.TempDir()); err != nil {
 		return nil, err
 	}
@@ -146,7 +152,7 @@ func New(ctx context.Context, o Options) (*Environment, error) {
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	e.cancel = cancel
 	e.deploy = controller.New(e.store, controller.Options{Kubelet: kubelet.Options{
-		Binaries: binaries, NewAddress: e.newAddress, Env: e.environment,
+		Binaries: o.Binaries, NewAddress: e.newAddress, Env: e.environment,
 		Folder: e.podFolder(), SysProcAttr: e.dog.SysProcAttr(),
 	}})
 	e.api = apiserver.NewServer(e.store, apiserver.Options{})

@@ -34,15 +34,20 @@ func terminalColumns() []terminalColumn {
 		{"max/\nmean", func(s *results.Summary) figure { return measured(s.Steady.MaxOverMean, number) }},
 		{"failed\ngraceful", gracefulFailures},
 		{"failed\nin all", func(s *results.Summary) figure { return counted(s.Failed, false) }},
-		{"new pod reached\nmedian/worst, s", func(s *results.Summary) figure {
+		{"new pod\nreached, s", func(s *results.Summary) figure {
 			return figure{Text: reached(&s.NewPods), Alarm: s.NewPods.Never > 0}
 		}},
-		{"off dead\npod, s", func(s *results.Summary) figure { return measured(s.OffPods.Worst, number) }},
+		{"dead\npod, s", func(s *results.Summary) figure { return measured(s.OffPods.Worst, number) }},
 		{"p50\nms", func(s *results.Summary) figure { return measured(s.Steady.P50, number) }},
 		{"p99\nms", func(s *results.Summary) figure { return measured(s.Steady.P99, number) }},
 		{"conns", func(s *results.Summary) figure { return measured(s.Connections, count) }},
 	}
 }
+
+// legend explains what the headings are too narrow for.
+const legend = `new pod reached: median / worst from being ready to the first RPC, or how many never were;
+dead pod: worst from no longer being ready to the last RPC sent there; conns: most open at once
+`
 
 // Table writes the scorecard of the service under fault for a terminal of width
 // columns, 100 if it is 0, and below it the phases in which RPCs failed. It uses
@@ -55,7 +60,7 @@ func Table(w io.Writer, r *results.Results, width int) error {
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		alarm = text.Colors{text.FgRed, text.Bold}.Sprint
 	}
-	out := scores(r, width, alarm) + "\n\n" + failuresByPhase(r, width) + controls(r)
+	out := scores(r, width, alarm) + "\n" + legend + "\n" + failuresByPhase(r, width) + controls(r)
 	if _, err := io.WriteString(w, out); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}

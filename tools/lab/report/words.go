@@ -79,7 +79,7 @@ func reached(p *results.NewPods) string {
 	case p.Count == 0:
 		return none
 	case p.Never > 0:
-		return fmt.Sprintf("never (%d of %d)", p.Never, p.Count)
+		return fmt.Sprintf("never %d/%d", p.Never, p.Count)
 	}
 	return number(*p.Median) + " / " + number(*p.Worst)
 }

@@ -40,6 +40,16 @@ type Life struct {
 // the environment cannot see it.
 type Usage = results.Cost
 
+// Nothing is a usage of nothing, in the figures that u has.
+func Nothing(u Usage) Usage {
+	return Usage{
+		DNSQueries:  less(u.DNSQueries, u.DNSQueries),
+		APIRequests: less(u.APIRequests, u.APIRequests),
+		WatchEvents: less(u.WatchEvents, u.WatchEvents),
+		WatchBytes:  less(u.WatchBytes, u.WatchBytes),
+	}
+}
+
 // Record is all that is known of one service of one overlay.
 type Record struct {
 	Overlay, Service      string
