@@ -101,6 +101,35 @@ func TestARollingUpdateNeverHasFewerReadyPodsThanItMay(t *testing.T) {
 	}
 }
 
+// The first five are those of upstream's own test of reconcileOldReplicaSets.
+func TestOldPodsGoByUpstreamsRules(t *testing.T) {
+	for _, tt := range []struct {
+		name                                         string
+		maxUnavailable                               int
+		old, oldAvailable, current, currentAvailable int
+		want                                         int
+	}{
+		{"as many as may be unavailable: one", 1, 10, 10, 0, 0, 9},
+		{"as many as may be unavailable: two", 2, 10, 10, 0, 0, 8},
+		{"those that are not available first", 2, 10, 8, 0, 0, 8},
+		{"one that is not available, and one that is", 2, 10, 9, 0, 0, 8},
+		{"none while new pods are on their way", 2, 8, 8, 2, 0, 8},
+		{"not even a broken one while new pods are on their way", 2, 8, 6, 2, 0, 8},
+		{"a broken one and a good one when they have come", 2, 8, 7, 2, 2, 6},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			old := &replicaSet{replicas: tt.old, available: tt.oldAvailable}
+			current := &replicaSet{replicas: tt.current, available: tt.currentAvailable}
+
+			plan{replicas: 10, maxUnavailable: tt.maxUnavailable}.roll(current, []*replicaSet{old})
+
+			if old.replicas != tt.want {
+				t.Errorf("%d old pods are wanted, want %d", old.replicas, tt.want)
+			}
+		})
+	}
+}
+
 func TestARolloutWaitsUntilNewPodsHaveBeenReadyForLongEnough(t *testing.T) {
 	onCluster(t, func(c *cluster) {
 		c.put(deployment(2, func(d *appsv1.Deployment) { d.Spec.MinReadySeconds = 10 }))

@@ -3,6 +3,7 @@ package kubelet_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -200,6 +201,9 @@ func TestAtTheEndAllPodsHaveTwoSecondsAndNoHook(t *testing.T) {
 			t.Errorf("it was over after %v", took)
 		}
 		n.wantEvents("start@0s", "SIGTERM@2s", "exit 0@3s")
+		if got := n.machine.Events("rng-2"); !slices.Contains(got, "SIGCONT@2s") || !slices.Contains(got, "SIGKILL@4s") {
+			t.Errorf("the frozen pod saw %v", got)
+		}
 		if len(n.ends) > 0 {
 			t.Errorf("reported as ended: %v", n.ends)
 		}

@@ -101,13 +101,8 @@ func lockFolder(path string, flags int) (*os.File, error) {
 	if err := flock(lock, syscall.LOCK_EX|flags); err != nil {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), lock.Close())
 	}
-	held, heldErr := lock.Stat()
-	there, thereErr := os.Lstat(path)
-	if err := errors.Join(heldErr, thereErr); err != nil {
+	if _, err := os.Lstat(path); err != nil {
 		return nil, errors.Join(err, lock.Close())
-	}
-	if !os.SameFile(held, there) {
-		return nil, errors.Join(fmt.Errorf("lock %s: %w: replaced by another", path, os.ErrNotExist), lock.Close())
 	}
 
 	return lock, nil

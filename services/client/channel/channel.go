@@ -1,0 +1,47 @@
+// Package channel makes a gRPC channel of a strategy: a target and a service
+// config, and nothing else.
+//
+// Name resolvers and LB policies are there because they are imported here. No code
+// knows one from another.
+package channel
+
+import (
+	"fmt"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	_ "google.golang.org/grpc/balancer/leastrequest"       // least_request_experimental
+	_ "google.golang.org/grpc/balancer/randomsubsetting"   // random_subsetting_experimental
+	_ "google.golang.org/grpc/balancer/ringhash"           // ring_hash_experimental
+	_ "google.golang.org/grpc/balancer/weightedroundrobin" // weighted_round_robin
+	_ "google.golang.org/grpc/health"                      // healthCheckConfig
+)
+
+// Strategy is how a client finds and balances its backends.
+type Strategy struct {
+	// Target is a target URI, such as "dns:///rng-headless:8081".
+	Target string
+	// ServiceConfig is a gRPC service config in JSON. Empty means gRPC's own: pick_first,
+	// no retries.
+	ServiceConfig string
+}
+
+// New makes a channel. No I/O is done before its first RPC.
+func New(s Strategy, options ...grpc.DialOption) (*grpc.ClientConn, error) {
+	all := append([]grpc.DialOption{
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		// The service config is the strategy's. Asking DNS for another one would only
+		// cost TXT queries.
+		grpc.WithDisableServiceConfig(),
+	}, options...)
+	if s.ServiceConfig != "" {
+		all = append(all, grpc.WithDefaultServiceConfig(s.ServiceConfig))
+	}
+	conn, err := grpc.NewClient(s.Target, all...)
+	if err != nil {
+		return nil, fmt.Errorf("target %q: %w", s.Target, err)
+	}
+
+	return conn, nil
+}

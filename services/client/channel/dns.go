@@ -1,0 +1,55 @@
+package channel
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"google.golang.org/grpc/resolver/dns"
+)
+
+// DNS says how names are looked up, in the whole process.
+type DNS struct {
+	// Server is the host and port that is asked instead of the system's name servers;
+	// "" leaves those.
+	Server string
+	// MinResolutionInterval is the least time between two look-ups of a name by the
+	// dns scheme. gRPC does not poll: it looks a name up again when a connection
+	// breaks, and then not before this has passed.
+	MinResolutionInterval time.Duration
+}
+
+// Validate is an error when Server is not a host and a port.
+func (d DNS) Validate() error {
+	if d.Server == "" {
+		return nil
+	}
+	host, port, err := net.SplitHostPort(d.Server)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil || host == "" {
+		return fmt.Errorf("%q is not a host and port: give an address such as 10.96.0.10:53", d.Server)
+	}
+
+	return nil
+}
+
+// Apply makes it so. It is to be called before the first channel is made: gRPC's
+// settings are global.
+func (d DNS) Apply() {
+	dns.SetMinResolutionInterval(d.MinResolutionInterval)
+	if d.Server == "" {
+		return
+	}
+	net.DefaultResolver = &net.Resolver{
+		PreferGo: true,
+		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			var dialer net.Dialer
+
+			return dialer.DialContext(ctx, network, d.Server)
+		},
+	}
+}

@@ -1,0 +1,220 @@
+package load
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/evenkeel/evenkeel/internal/telemetry"
+	rngv1 "github.com/evenkeel/evenkeel/proto/rng/v1"
+)
+
+// benchmarkWorkers is how many RPCs are in flight, all on one connection.
+const benchmarkWorkers = 64
+
+// BenchmarkClosedLoop says what recording costs: "client" is the client's generator
+// and recorder, with deadlines and its setting of the garbage collector, "bare" a loop that
+// calls and does nothing else. Both have a server of their own process. rpc/s of one over
+// the other is the figure of docs/performance.md: benchstat -col /loop.
+func BenchmarkClosedLoop(b *testing.B) {
+	b.Run("loop=bare", func(b *testing.B) {
+		benchmark(b, nil, bareLoop)
+	})
+	b.Run("loop=client", func(b *testing.B) {
+		r := NewRecorder("rng", 100*time.Millisecond, NewFeed())
+		benchmark(b, []grpc.DialOption{grpc.WithStatsHandler(r.StatsHandler()), startTelemetry(b)}, generatorLoop(r))
+	})
+}
+
+func startTelemetry(b *testing.B) grpc.DialOption {
+	b.Helper()
+	t, err := telemetry.Start(b.Context(), telemetry.Identity{Service: "client"}, telemetry.Config{}, io.Discard)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = t.Shutdown(context.Background()) })
+
+	return t.DialOption()
+}
+
+// bareLoop calls back to back and does nothing else.
+func bareLoop(b *testing.B, call func(context.Context) error) {
+	var calls atomic.Int64
+	var workers sync.WaitGroup
+	for range benchmarkWorkers {
+		workers.Go(func() {
+			for calls.Add(1) <= int64(b.N) {
+				if err := call(context.Background()); err != nil {
+					b.Error(err)
+
+					return
+				}
+			}
+		})
+	}
+	workers.Wait()
+}
+
+// generatorLoop is the client's closed loop, stopped after b.N RPCs.
+func generatorLoop(r *Recorder) func(*testing.B, func(context.Context) error) {
+	return func(b *testing.B, call func(context.Context) error) {
+		ctx, stop := context.WithCancel(context.Background())
+		var calls atomic.Int64
+		g := &Generator{
+			Recorder:    r,
+			Concurrency: benchmarkWorkers,
+			Timeout:     time.Second,
+			Call: func(ctx context.Context) error {
+				if calls.Add(1) >= int64(b.N) {
+					stop()
+				}
+				return call(ctx)
+			},
+		}
+		closer, stopCloser := context.WithCancel(context.Background())
+		var closed sync.WaitGroup
+		closed.Go(func() { r.Run(closer) })
+		defer g.TuneGC()()
+		g.Run(ctx)
+		b.StopTimer()
+		stopCloser()
+		closed.Wait()
+		if t := r.Totals(); t.Failed > 0 || t.RPCs < int64(b.N) {
+			b.Errorf("%d RPCs of %d recorded, %d failed: %s", t.RPCs, b.N, t.Failed, t.LastError)
+		}
+	}
+}
+
+// benchmark runs loop with b.N RPCs over one connection to a server in this process.
+func benchmark(b *testing.B, options []grpc.DialOption, loop func(*testing.B, func(context.Context) error)) {
+	b.Helper()
+	conn, err := grpc.NewClient("passthrough:///"+startProcess(b),
+		append(options, grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close()
+	client := rngv1.NewRngServiceClient(conn)
+	request := &rngv1.RollRequest{Count: 1}
+	call := func(ctx context.Context) error {
+		_, err := client.Roll(ctx, request)
+
+		return err
+	}
+	if err := call(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	before := cpuTime(b)
+	loop(b, call)
+	b.StopTimer()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "rpc/s")
+	b.ReportMetric(float64((cpuTime(b)-before).Microseconds())/float64(b.N), "cpu-us/rpc")
+	b.ReportMetric(0, "ns/op")
+}
+
+// serverVariable, in the environment, makes the test binary a server.
+const serverVariable = "EVENKEEL_LOAD_TEST_SERVER"
+
+// startProcess starts a server as a process of its own, so that what the client
+// does with its memory is the client's alone, and says where it listens.
+func startProcess(b *testing.B) string {
+	b.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		b.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), serverVariable+"=1")
+	stop, err := cmd.StdinPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		_ = stop.Close()
+		_ = cmd.Wait()
+	})
+	address, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		b.Fatal(err)
+	}
+
+	return strings.TrimSpace(address)
+}
+
+// serve is the server's process. It ends with its standard input, so it does not
+// outlive the benchmark.
+func serve() error {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	server := grpc.NewServer()
+	rngv1.RegisterRngServiceServer(server, diceServer{})
+	fmt.Println(listener.Addr())
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		server.Stop()
+	}()
+
+	return server.Serve(listener)
+}
+
+func TestMain(m *testing.M) {
+	if os.Getenv(serverVariable) != "" {
+		if err := serve(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// cpuTime is what this process has had of the processors. Unlike rpc/s it does not
+// depend on who else uses the machine.
+func cpuTime(b *testing.B) time.Duration {
+	b.Helper()
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		b.Fatal(err)
+	}
+
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+// diceServer answers as the real one does, its header included.
+type diceServer struct {
+	rngv1.UnimplementedRngServiceServer
+}
+
+func (diceServer) Roll(ctx context.Context, _ *rngv1.RollRequest) (*rngv1.RollResponse, error) {
+	if err := grpc.SetHeader(ctx, metadata.Pairs(servedBy, "rng-0")); err != nil {
+		return nil, err
+	}
+
+	return &rngv1.RollResponse{Values: []int64{4}}, nil
+}

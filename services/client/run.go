@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/evenkeel/evenkeel/internal/admin"
+	"github.com/evenkeel/evenkeel/internal/config"
+	"github.com/evenkeel/evenkeel/internal/telemetry"
+	geoipv1 "github.com/evenkeel/evenkeel/proto/geoip/v1"
+	rngv1 "github.com/evenkeel/evenkeel/proto/rng/v1"
+	"github.com/evenkeel/evenkeel/services/client/channel"
+	"github.com/evenkeel/evenkeel/services/client/load"
+	"github.com/evenkeel/evenkeel/services/client/status"
+	"github.com/evenkeel/evenkeel/services/client/whereami"
+)
+
+// closeTimeout is how long readers of the admin port and the last telemetry may
+// take once the load has ended.
+const closeTimeout = 3 * time.Second
+
+// Run drives the services until SIGTERM, SIGINT or the end of --duration, then waits
+// for the RPCs in flight and prints a summary. kong calls it.
+func (r *runCommand) Run(s *Strategies) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	// From the first signal on signals do what they do by default, so that a second
+	// one ends the process.
+	context.AfterFunc(ctx, stop)
+	if r.Duration > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, r.Duration)
+		defer cancel()
+	}
+	if err := s.apply(); err != nil {
+		return err
+	}
+	t, err := telemetry.Start(ctx, r.identity(), r.Telemetry, os.Stderr)
+	if err != nil {
+		return err
+	}
+	c := &client{telemetry: t, feed: load.NewFeed()}
+	defer c.close()
+	if err := c.connect(r, s); err != nil {
+		return err
+	}
+	if err := c.serve(net.JoinHostPort(r.BindAddress, strconv.Itoa(r.AdminPort)), s.Timeout); err != nil {
+		return err
+	}
+	c.drive(ctx)
+
+	return status.PrintSummary(os.Stdout, status.NewReport(c.services))
+}
+
+func (r *runCommand) identity() telemetry.Identity {
+	id := telemetry.Identity{Service: "client", Version: config.Version(), Pod: r.PodName, Node: r.NodeName}
+	if id.Pod == "" {
+		// A host without a name drives as well as any other.
+		id.Pod, _ = os.Hostname()
+	}
+
+	return id
+}
+
+// client is a process that drives services.
+type client struct {
+	telemetry *telemetry.Telemetry
+	feed      *load.Feed
+	services  []status.Service
+	door      whereami.Door
+	conns     []*grpc.ClientConn
+	admin     *admin.Server
+	serving   sync.WaitGroup
+	adminErr  error
+}
+
+// connect makes a channel and a generator for each service that has a target.
+func (c *client) connect(r *runCommand, s *Strategies) error {
+	if s.RngTarget != "" {
+		conn, err := c.add("rng", s.rng(), r, r.rngRate(), s.Timeout, callRng)
+		if err != nil {
+			return fmt.Errorf("--rng-target: %w", err)
+		}
+		c.door.Rng = conn
+	}
+	if s.GeoIPTarget != "" {
+		conn, err := c.add("geoip", s.geoip(), r, r.geoipRate(), s.Timeout, callGeoIP(r.GeoIPAddresses))
+		if err != nil {
+			return fmt.Errorf("--geoip-target: %w", err)
+		}
+		c.door.GeoIP = conn
+	}
+
+	return nil
+}
+
+// caller makes the RPCs of a service on its channel.
+type caller func(grpc.ClientConnInterface) func(context.Context) error
+
+func (c *client) add(
+	name string, strategy channel.Strategy, r *runCommand, rate float64, timeout time.Duration, call caller,
+) (*grpc.ClientConn, error) {
+	recorder := load.NewRecorder(name, r.Frame, c.feed)
+	conn, err := channel.New(strategy, grpc.WithStatsHandler(recorder.StatsHandler()), c.telemetry.DialOption())
+	if err != nil {
+		return nil, err
+	}
+	c.conns = append(c.conns, conn)
+	c.services = append(c.services, status.Service{
+		Name: name, Target: strategy.Target, ServiceConfig: strategy.ServiceConfig,
+		Generator: &load.Generator{
+			Call: call(conn), Recorder: recorder, Rate: rate,
+			Concurrency: r.Concurrency, MaxInFlight: r.MaxInFlight, Timeout: timeout,
+		},
+	})
+
+	return conn, nil
+}
+
+func callRng(conn grpc.ClientConnInterface) func(context.Context) error {
+	rng := rngv1.NewRngServiceClient(conn)
+	request := &rngv1.RollRequest{Count: 1}
+
+	return func(ctx context.Context) error {
+		_, err := rng.Roll(ctx, request)
+
+		return err
+	}
+}
+
+// callGeoIP asks about the addresses in turn.
+func callGeoIP(addresses []string) caller {
+	return func(conn grpc.ClientConnInterface) func(context.Context) error {
+		geoip := geoipv1.NewGeoipServiceClient(conn)
+		requests := make([]*geoipv1.LookupRequest, len(addresses))
+		for i, address := range addresses {
+			requests[i] = &geoipv1.LookupRequest{Address: address}
+		}
+		var turn atomic.Uint64
+
+		return func(ctx context.Context) error {
+			_, err := geoip.Lookup(ctx, requests[turn.Add(1)%uint64(len(requests))])
+
+			return err
+		}
+	}
+}
+
+// serve opens the admin port. The channels are there, so the client is ready: that
+// there are backends too is what it measures.
+func (c *client) serve(address string, timeout time.Duration) error {
+	c.telemetry.Registry.MustRegister(status.NewMetrics(c.services))
+	server, err := admin.Listen(address, c.telemetry.Registry, c.telemetry.Logger)
+	if err != nil {
+		return err
+	}
+	c.door.Timeout = timeout
+	server.Handle("GET /{$}", status.ServePage(c.services))
+	server.Handle("GET /report", status.ServeReport(c.services))
+	server.Handle("GET /events", status.ServeEvents(c.feed))
+	server.Handle("GET /api/whereami", c.door.Traced(c.telemetry.Tracer))
+	server.SetReady(true)
+	c.admin = server
+	c.serving.Go(func() { c.adminErr = server.Serve() })
+
+	return nil
+}
+
+// drive runs the generators until ctx is done and every RPC has ended.
+func (c *client) drive(ctx context.Context) {
+	var generators, recorders sync.WaitGroup
+	recording, stopRecording := context.WithCancel(context.Background())
+	for _, s := range c.services {
+		c.telemetry.Logger.Info("driving", "target", s.Target, "serviceConfig", s.ServiceConfig,
+			"load", s.Generator.String(), "calls", s.Name, "adminAddress", c.admin.Addr().String())
+		s.Generator.TuneGC()
+		recorders.Go(func() { s.Generator.Recorder.Run(recording) })
+		generators.Go(func() { s.Generator.Run(ctx) })
+	}
+	generators.Wait()
+	stopRecording()
+	recorders.Wait()
+	c.telemetry.Logger.Info("stopped", "cause", context.Cause(ctx).Error())
+}
+
+// close ends what is open, the stream of frames first, for the admin port waits for it.
+func (c *client) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	c.feed.Close()
+	var err error
+	if c.admin != nil {
+		c.admin.SetReady(false)
+		err = c.admin.Shutdown(ctx)
+		c.serving.Wait()
+		err = errors.Join(err, c.adminErr)
+	}
+	for _, conn := range c.conns {
+		err = errors.Join(err, conn.Close())
+	}
+	if err := errors.Join(err, c.telemetry.Shutdown(ctx)); err != nil {
+		// The load was driven and reported; that does not change it.
+		c.telemetry.Logger.Warn("not all was closed as it should be", "error", err)
+	}
+}
