@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -55,53 +56,42 @@ func main() {
 	}
 }
 
-// Where the processes listen. Only this command uses these ports.
-const (
-	host       = "127.0.0.1"
-	rngPort    = "18081"
-	rngAdmin   = "18082"
-	geoipPort  = "18083"
-	geoipAdmin = "18084"
-	clientPort = "18085"
-)
+// host is where the processes listen, each on ports that were free a moment ago.
+const host = "127.0.0.1"
 
 func (c *cli) measure(ctx context.Context) error {
-	stopRng, err := c.start("rng", "--bind-address="+host, "--port="+rngPort, "--admin-port="+rngAdmin)
-	if err != nil {
-		return err
-	}
-	defer stopRng()
-	stopGeoip, err := c.start("geoip", "--bind-address="+host, "--port="+geoipPort, "--admin-port="+geoipAdmin)
-	if err != nil {
-		return err
-	}
-	defer stopGeoip()
-
 	fmt.Fprintf(os.Stderr, "footprint: idle for %v\n", c.Idle)
-	if err := sleep(ctx, c.Idle); err != nil {
-		return err
-	}
 	fmt.Printf("| idle for %v | resident memory |\n| --- | --- |\n", c.Idle)
-	for _, service := range []struct{ name, admin string }{{"rng", rngAdmin}, {"geoip", geoipAdmin}} {
-		m, err := read(ctx, service.admin)
+	var rng *process
+	for _, name := range []string{"rng", "geoip"} {
+		p, err := c.start(name)
 		if err != nil {
-			return fmt.Errorf("%s: %w", service.name, err)
+			return err
 		}
-		fmt.Printf("| %s | %.1f MB |\n", service.name, m.residentMB)
+		defer p.stop()
+		if name == "rng" {
+			rng = p
+		}
+		if err := sleep(ctx, c.Idle); err != nil {
+			return err
+		}
+		m, err := p.read(ctx)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("| %s | %.1f MB |\n", name, m.residentMB)
 	}
-
-	stopClient, err := c.start("client", "run", "--bind-address="+host, "--admin-port="+clientPort,
-		"--rng-target=dns:///"+host+":"+rngPort, "--rate="+strconv.Itoa(c.Rate))
+	client, err := c.start("client", "--rng-target=dns:///"+net.JoinHostPort(host, rng.port), "--rate="+strconv.Itoa(c.Rate))
 	if err != nil {
 		return err
 	}
-	defer stopClient()
+	defer client.stop()
 
-	return c.watchClient(ctx)
+	return c.watchClient(ctx, client)
 }
 
 // watchClient looks at the client until the duration is over and prints a chart.
-func (c *cli) watchClient(ctx context.Context) error {
+func (c *cli) watchClient(ctx context.Context, client *process) error {
 	began := time.Now()
 	var resident, heap []float64
 	var last metrics
@@ -109,9 +99,9 @@ func (c *cli) watchClient(ctx context.Context) error {
 		if err := sleep(ctx, c.Every); err != nil {
 			return err
 		}
-		m, err := read(ctx, clientPort)
+		m, err := client.read(ctx)
 		if err != nil {
-			return fmt.Errorf("client: %w", err)
+			return err
 		}
 		resident, heap, last = append(resident, m.residentMB), append(heap, m.heapMB), m
 		fmt.Fprintf(os.Stderr, "footprint: %v of %v: client %.1f MB, %.0f RPCs\n",
@@ -129,33 +119,78 @@ func (c *cli) watchClient(ctx context.Context) error {
 	return nil
 }
 
-// start starts a binary, and returns what ends it and waits for it.
-func (c *cli) start(name string, args ...string) (stop func(), err error) {
-	cmd := exec.Command(filepath.Join(c.BinDir, name), args...)
-	cmd.Env = append(os.Environ(), "LOG_LEVEL=warn")
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
+// process is one of the suite's programs, running.
+type process struct {
+	name, port, admin string
+	cmd               *exec.Cmd
+	ended             chan struct{}
+}
+
+// start starts a binary on free ports.
+func (c *cli) start(name string, args ...string) (*process, error) {
+	ports, err := freePorts()
+	if err != nil {
+		return nil, err
+	}
+	p := &process{name: name, port: ports[0], admin: ports[1], ended: make(chan struct{})}
+	args = append(args, "--bind-address="+host, "--admin-port="+p.admin)
+	if name != "client" {
+		args = append(args, "--port="+p.port)
+	}
+	p.cmd = exec.Command(filepath.Join(c.BinDir, name), args...)
+	p.cmd.Env = append(os.Environ(), "LOG_LEVEL=warn")
+	p.cmd.Stderr = os.Stderr
+	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("%s: %w (run `make build`)", name, err)
 	}
+	go func() {
+		defer close(p.ended)
+		_ = p.cmd.Wait() // that it ended is what matters
+	}()
 
-	return func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended by itself
-		_ = cmd.Wait()
-	}, nil
+	return p, nil
+}
+
+// freePorts finds two ports that nobody listens on.
+func freePorts() (ports [2]string, err error) {
+	for i := range ports {
+		listener, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+		if err != nil {
+			return ports, err
+		}
+		defer func() { _ = listener.Close() }() // both are held until both are found
+		if _, ports[i], err = net.SplitHostPort(listener.Addr().String()); err != nil {
+			return ports, err
+		}
+	}
+
+	return ports, nil
+}
+
+// stop ends the process and waits for it.
+func (p *process) stop() {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended by itself
+	<-p.ended
 }
 
 // metrics are what is read of a process.
 type metrics struct{ residentMB, heapMB, rpcs float64 }
 
-// read scrapes a process's /metrics.
-func read(ctx context.Context, port string) (metrics, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+host+":"+port+"/metrics", nil)
+// read scrapes the process's /metrics.
+func (p *process) read(ctx context.Context) (metrics, error) {
+	select {
+	case <-p.ended:
+		return metrics{}, fmt.Errorf("%s ended: %v", p.name, p.cmd.ProcessState)
+	default:
+	}
+	url := "http://" + net.JoinHostPort(host, p.admin) + "/metrics"
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return metrics{}, err
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return metrics{}, err
+		return metrics{}, fmt.Errorf("%s: %w", p.name, err)
 	}
 	defer func() { _ = response.Body.Close() }() // it was only read
 	var m metrics

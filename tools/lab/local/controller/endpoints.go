@@ -49,26 +49,32 @@ func (c *Controller) reconcileEndpoints() error {
 		}
 	}
 
-	at := time.Now() // before any is written: nobody can know of a pod earlier
+	var services []*corev1.Service
+	backends := make(map[*corev1.Service][]backend)
 	ready := make(map[types.NamespacedName]bool)
 	for _, service := range apiserver.List[*corev1.Service](c.store, "") {
 		if len(service.Spec.Selector) == 0 || service.Spec.Type == corev1.ServiceTypeExternalName {
 			continue
 		}
-		key := types.NamespacedName{Namespace: service.Namespace, Name: service.Name}
-		backends := backendsOf(service, pods[service.Namespace])
-		if err := c.writeSlices(service, backends, slicesOf[key]); err != nil {
-			return fmt.Errorf("service %s: EndpointSlices: %w", key, err)
-		}
-		if err := c.writeEndpoints(service, backends); err != nil {
-			return fmt.Errorf("service %s: Endpoints: %w", key, err)
-		}
-		delete(slicesOf, key)
-		for _, b := range backends {
+		services = append(services, service)
+		backends[service] = backendsOf(service, pods[service.Namespace])
+		for _, b := range backends[service] {
 			if b.ready {
 				ready[types.NamespacedName{Namespace: b.pod.Namespace, Name: b.pod.Name}] = true
 			}
 		}
+	}
+	// Before it is written: nobody can act on it earlier than the record says.
+	c.lives.setReady(ready, time.Now())
+	for _, service := range services {
+		key := types.NamespacedName{Namespace: service.Namespace, Name: service.Name}
+		if err := c.writeSlices(service, backends[service], slicesOf[key]); err != nil {
+			return fmt.Errorf("service %s: EndpointSlices: %w", key, err)
+		}
+		if err := c.writeEndpoints(service, backends[service]); err != nil {
+			return fmt.Errorf("service %s: Endpoints: %w", key, err)
+		}
+		delete(slicesOf, key)
 	}
 	for _, orphans := range slicesOf {
 		for _, slice := range orphans {
@@ -76,7 +82,6 @@ func (c *Controller) reconcileEndpoints() error {
 		}
 	}
 	c.removeOrphanEndpoints()
-	c.lives.slicesWritten(ready, at)
 
 	return nil
 }

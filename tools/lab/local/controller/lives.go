@@ -65,20 +65,20 @@ func (l *lives) record(namespace, name string) *record {
 	return r
 }
 
-// slicesWritten takes note of which pods are ready in any EndpointSlice, as written at a time.
-func (l *lives) slicesWritten(ready map[types.NamespacedName]bool, at time.Time) {
+// setReady takes note of which pods are ready in any EndpointSlice from now on.
+func (l *lives) setReady(ready map[types.NamespacedName]bool, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for key := range ready {
 		life := &l.record(key.Namespace, key.Name).life
 		life.UnreadyAt = time.Time{}
 		if life.ReadyAt.IsZero() {
-			life.ReadyAt = at
+			life.ReadyAt = now
 		}
 	}
 	for key := range l.ready {
 		if !ready[key] {
-			l.record(key.Namespace, key.Name).life.UnreadyAt = at
+			l.record(key.Namespace, key.Name).life.UnreadyAt = now
 		}
 	}
 	l.ready = ready

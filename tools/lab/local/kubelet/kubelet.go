@@ -32,7 +32,8 @@ import (
 type Options struct {
 	// Binaries stand for images.
 	Binaries podspec.Binaries
-	// Env has variables for a pod over those of its container; nil for none.
+	// Env has variables for a pod over those of its container; nil for none. It is asked when the pod is created and at
+	// each start of the container.
 	Env func(namespace string, pod *corev1.Pod) map[string]string
 	// NewAddress hands out the IP address of a new pod. Release is called when the pod is gone; a client may still
 	// try the address then, so it should rest for a while.
