@@ -4,10 +4,9 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
+	"github.com/evenkeel/evenkeel/internal/interrupt"
 	"github.com/evenkeel/evenkeel/internal/telemetry"
 )
 
@@ -23,7 +22,7 @@ func Main(
 	service string, cfg Config, telemetryConfig telemetry.Config,
 	setup func(ctx context.Context, s *Server) (cleanup func(), err error),
 ) int {
-	ctx, stop := untilSignal(context.Background())
+	ctx, stop := interrupt.Context(context.Background())
 	defer stop()
 
 	if err := run(ctx, service, cfg, telemetryConfig, setup); err != nil {
@@ -33,25 +32,6 @@ func Main(
 	}
 
 	return 0
-}
-
-// untilSignal returns a context that ends at the first SIGTERM or SIGINT. By then
-// signals do what they do by default again, so a second one ends the process:
-// signal.NotifyContext would take it and do nothing.
-func untilSignal(parent context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(parent)
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
-	go func() {
-		select {
-		case <-signals:
-		case <-ctx.Done():
-		}
-		signal.Stop(signals)
-		cancel()
-	}()
-
-	return ctx, cancel
 }
 
 func run(

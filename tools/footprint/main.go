@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -21,6 +20,7 @@ import (
 	"time"
 
 	"github.com/evenkeel/evenkeel/internal/config"
+	"github.com/evenkeel/evenkeel/internal/interrupt"
 )
 
 type cli struct {
@@ -48,7 +48,7 @@ func main() {
 		Name:        "footprint",
 		Description: "Measures the memory of rng and geoip while idle, and of the client under load.",
 	})
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := interrupt.Context(context.Background())
 	defer stop()
 	if err := c.measure(ctx); err != nil {
 		fmt.Fprintf(os.Stderr, "footprint: %v\n", err)

@@ -7,11 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 
 	"github.com/evenkeel/evenkeel/internal/config"
+	"github.com/evenkeel/evenkeel/internal/interrupt"
 	"github.com/evenkeel/evenkeel/tools/lab/local/watchdog"
 	"github.com/evenkeel/evenkeel/tools/lab/report"
 	"github.com/evenkeel/evenkeel/tools/lab/results"
@@ -35,7 +34,7 @@ func main() {
 		Description: "Runs strategies (overlays) side by side under the same traffic and faults, " +
 			"and measures what each of them costs.",
 	})
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := interrupt.Context(context.Background())
 	defer stop()
 	kctx.BindTo(ctx, (*context.Context)(nil))
 
