@@ -28,5 +28,9 @@ func TestTheEndOfTheParentEndsTheContext(t *testing.T) {
 	ctx, stop := interrupt.Context(parent)
 	defer stop()
 	cancel()
-	<-ctx.Done()
+	select {
+	case <-ctx.Done():
+	case <-t.Context().Done():
+		t.Error("the context outlives its parent")
+	}
 }

@@ -98,8 +98,8 @@ func (r *Record) phaseOf(f *loadreport.Frame) int {
 		return -1
 	}
 	ended := f.Start.Add(seconds(f.Seconds))
-	for i := len(r.Phases) - 1; i >= 0; i-- {
-		if r.Phases[i].StartedAt.Before(ended) {
+	for i, phase := range slices.Backward(r.Phases) {
+		if phase.StartedAt.Before(ended) {
 			return i
 		}
 	}
