@@ -39,18 +39,59 @@ func servedBy(cfg Config) identification {
 func (id identification) unary(
 	ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler,
 ) (any, error) {
-	// It fails only after the header has gone out, which is not before the handler.
-	_ = grpc.SetHeader(ctx, metadata.MD(id))
+	resp, err := handler(ctx, req)
+	// A response with a header is never retried (gRFC A6), so an error carries who
+	// served in its trailer, which makes it trailers-only. Neither call can fail
+	// before the handler has sent a header of its own, and then it does not matter.
+	if err != nil {
+		_ = grpc.SetTrailer(ctx, metadata.MD(id))
+	} else {
+		_ = grpc.SetHeader(ctx, metadata.MD(id))
+	}
 
-	return handler(ctx, req)
+	return resp, err
 }
 
 func (id identification) stream(
 	srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler,
 ) error {
-	_ = stream.SetHeader(metadata.MD(id))
+	identified := &identifiedStream{ServerStream: stream, id: id}
+	err := handler(srv, identified)
+	if !identified.done {
+		stream.SetTrailer(metadata.MD(id)) // nothing was sent: the end says it
+	}
 
-	return handler(srv, stream)
+	return err
+}
+
+// identifiedStream adds who served to the header, when there is one to send. As with
+// any ServerStream, one goroutine sends at a time.
+type identifiedStream struct {
+	grpc.ServerStream
+
+	id   identification
+	done bool
+}
+
+// SendHeader sends the header with who served.
+func (s *identifiedStream) SendHeader(md metadata.MD) error {
+	s.identify()
+
+	return s.ServerStream.SendHeader(md)
+}
+
+// SendMsg sends the header before the first message.
+func (s *identifiedStream) SendMsg(m any) error {
+	s.identify()
+
+	return s.ServerStream.SendMsg(m)
+}
+
+func (s *identifiedStream) identify() {
+	if !s.done {
+		s.done = true
+		_ = s.SetHeader(metadata.MD(s.id)) // it fails only once the header has been sent
+	}
 }
 
 // recovery turns a panic in a handler into INTERNAL for that RPC. The caller is

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net/http"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
@@ -38,16 +40,54 @@ func TestAPanicIsInternalForThatRPCAlone(t *testing.T) {
 func TestEveryResponseSaysWhoServed(t *testing.T) {
 	p := start(t, "--pod-name=rng-7", "--node-name=node-2", "--zone=z1")
 	rng := rngv1.NewRngServiceClient(p.dial())
-	for name, limit := range map[string]int64{"ok": 0, "error": -1} {
-		var header metadata.MD
-		_, _ = rng.Roll(t.Context(), &rngv1.RollRequest{Max: &limit}, grpc.Header(&header))
+	check := func(name string, md metadata.MD) {
+		t.Helper()
 		for key, want := range map[string]string{
 			"x-served-by": "rng-7", "x-served-by-node": "node-2", "x-served-by-zone": "z1",
 		} {
-			if got := header.Get(key); len(got) != 1 || got[0] != want {
-				t.Errorf("%s: header %s is %q, want %q", name, key, got, want)
+			if got := md.Get(key); len(got) != 1 || got[0] != want {
+				t.Errorf("%s: %s is %q, want %q", name, key, got, want)
 			}
 		}
+	}
+	var header, trailer metadata.MD
+	if _, err := rng.Roll(t.Context(), &rngv1.RollRequest{Max: new(int64(0))}, grpc.Header(&header)); err != nil {
+		t.Error(err)
+	}
+	check("the header of an answer", header)
+	if _, err := rng.Roll(t.Context(), &rngv1.RollRequest{Max: new(int64(-1))}, grpc.Trailer(&trailer)); err == nil {
+		t.Error("no error")
+	}
+	check("the trailer of an error", trailer)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stream, err := rng.RollStream(ctx, &rngv1.RollStreamRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if header, err = stream.Header(); err != nil {
+		t.Fatal(err)
+	}
+	check("the header of a stream", header)
+}
+
+func TestAnErrorOfTheServerCanBeRetried(t *testing.T) {
+	p := start(t)
+	const retries = `{"methodConfig":[{"name":[{}],"retryPolicy":{"maxAttempts":3,"initialBackoff":"0.001s",
+		"maxBackoff":"0.001s","backoffMultiplier":1,"retryableStatusCodes":["INTERNAL"]}}]}`
+	cc, err := grpc.NewClient("passthrough:///"+p.grpc,
+		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultServiceConfig(retries))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cc.Close() }()
+	_, err = rngv1.NewRngServiceClient(cc).Roll(t.Context(), &rngv1.RollRequest{Max: new(int64(-1))})
+	if status.Code(err) != codes.Internal {
+		t.Error(err)
+	}
+	if got := metric(t, p, `evenkeel_server_panics_total `); got != 3 {
+		t.Errorf("%v attempts reached the handler, want 3", got)
 	}
 }
 

@@ -6,17 +6,16 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/signal"
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
 
 	"github.com/evenkeel/evenkeel/internal/admin"
 	"github.com/evenkeel/evenkeel/internal/config"
+	"github.com/evenkeel/evenkeel/internal/interrupt"
 	"github.com/evenkeel/evenkeel/internal/telemetry"
 	geoipv1 "github.com/evenkeel/evenkeel/proto/geoip/v1"
 	rngv1 "github.com/evenkeel/evenkeel/proto/rng/v1"
@@ -33,11 +32,8 @@ const closeTimeout = 3 * time.Second
 // Run drives the services until SIGTERM, SIGINT or the end of --duration, then waits
 // for the RPCs in flight and prints a summary. kong calls it.
 func (r *runCommand) Run(s *Strategies) error {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	ctx, stop := interrupt.Context(context.Background())
 	defer stop()
-	// From the first signal on signals do what they do by default, so that a second
-	// one ends the process.
-	context.AfterFunc(ctx, stop)
 	if r.Duration > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, r.Duration)

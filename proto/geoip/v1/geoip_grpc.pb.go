@@ -32,8 +32,8 @@ const (
 //
 // GeoipService looks IP addresses up in a database of the MaxMind DB format.
 //
-// Every response carries the header `x-served-by` with the name of the pod
-// that answered.
+// Every answer carries `x-served-by` with the name of the pod that answered in its
+// header, an error in its trailer.
 type GeoipServiceClient interface {
 	// Lookup finds one address.
 	//
@@ -84,8 +84,8 @@ type GeoipService_LookupStreamClient = grpc.BidiStreamingClient[LookupStreamRequ
 //
 // GeoipService looks IP addresses up in a database of the MaxMind DB format.
 //
-// Every response carries the header `x-served-by` with the name of the pod
-// that answered.
+// Every answer carries `x-served-by` with the name of the pod that answered in its
+// header, an error in its trailer.
 type GeoipServiceServer interface {
 	// Lookup finds one address.
 	//

@@ -32,9 +32,9 @@ const (
 //
 // RngService rolls dice.
 //
-// Every response carries the header `x-served-by` with the name of the pod
-// that answered (and `x-served-by-node`, `x-served-by-zone` where known), so a
-// client can tell pods apart behind a virtual IP.
+// Every answer carries `x-served-by` with the name of the pod that answered (and
+// `x-served-by-node`, `x-served-by-zone` where known) in its header, an error in
+// its trailer, so a client can tell pods apart behind a virtual IP.
 type RngServiceClient interface {
 	// Roll returns random integers, independent and uniform over [min, max].
 	//
@@ -92,9 +92,9 @@ type RngService_RollStreamClient = grpc.ServerStreamingClient[RollStreamResponse
 //
 // RngService rolls dice.
 //
-// Every response carries the header `x-served-by` with the name of the pod
-// that answered (and `x-served-by-node`, `x-served-by-zone` where known), so a
-// client can tell pods apart behind a virtual IP.
+// Every answer carries `x-served-by` with the name of the pod that answered (and
+// `x-served-by-node`, `x-served-by-zone` where known) in its header, an error in
+// its trailer, so a client can tell pods apart behind a virtual IP.
 type RngServiceServer interface {
 	// Roll returns random integers, independent and uniform over [min, max].
 	//

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"testing"
@@ -268,5 +269,33 @@ func TestThePreciseAlarmWakesInTimeAndWhenInterrupted(t *testing.T) {
 	case <-woken:
 	case <-time.After(10 * time.Second):
 		t.Fatal("still asleep")
+	}
+}
+
+func TestOnlyAClosedLoopOfFewWorkersChangesTheGarbageCollector(t *testing.T) {
+	t.Setenv("GOGC", "")
+	for name, test := range map[string]struct {
+		generator *Generator
+		changes   bool
+	}{
+		"closed loop":                 {&Generator{Concurrency: 64}, true},
+		"open loop":                   {&Generator{Concurrency: 64, Rate: 100}, false},
+		"closed loop of many workers": {&Generator{Concurrency: 5000}, false},
+	} {
+		before := debug.SetGCPercent(100)
+		undo := test.generator.TuneGC()
+		during := debug.SetGCPercent(100)
+		debug.SetGCPercent(during)
+		undo()
+		if after := debug.SetGCPercent(before); (during != 100) != test.changes || after != 100 {
+			t.Errorf("%s: %d during, %d after", name, during, after)
+		}
+	}
+	t.Setenv("GOGC", "50")
+	defer (&Generator{Concurrency: 64}).TuneGC()()
+	if during := debug.SetGCPercent(100); during == closedLoopGC {
+		t.Error("GOGC was set, and not heeded")
+	} else {
+		debug.SetGCPercent(during)
 	}
 }
