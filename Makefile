@@ -27,6 +27,7 @@ SHELL := bash
 export PATH := $(TOOLS):$(PATH)
 PACKAGES := ./...
 FUZZTIME ?= 60s
+BENCH_ROUNDS ?= 10
 
 .DEFAULT_GOAL := help
 
@@ -62,10 +63,15 @@ fuzz: ## Run every fuzz target for FUZZTIME (60s each by default).
 	done
 
 .PHONY: bench
-bench: $(TOOLS)/benchstat ## Run the benchmarks; the ratios in docs/performance.md are made from this.
-	@mkdir -p out
-	go test -run '^$$' -bench . -benchmem -count 6 ./services/... | tee out/bench.txt
+bench: $(TOOLS)/benchstat ## Run the benchmarks; docs/performance.md says how to read them.
+	@mkdir -p out && rm -f out/bench.txt
+	@# Rounds, so that what is compared ran side by side: the machine's speed drifts.
+	@for round in $$(seq $(BENCH_ROUNDS)); do echo "round $$round of $(BENCH_ROUNDS)"; \
+		go test -run '^$$' -bench . -benchmem -benchtime 1s ./services/... >> out/bench.txt; \
+	done
 	benchstat out/bench.txt
+	benchstat -filter '.name:ClosedLoop' -col /loop out/bench.txt
+	benchstat -filter '.name:Server' -col /server out/bench.txt
 
 .PHONY: footprint
 footprint: build ## Measure the memory of the services; takes ten minutes. docs/performance.md has the output.

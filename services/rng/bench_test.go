@@ -28,13 +28,13 @@ func BenchmarkRoll(b *testing.B) {
 }
 
 // BenchmarkServer compares the whole server, with telemetry, health, headers and
-// recovery ("kit"), to grpc-go with nothing but the same handler ("bare"): 64 calls
+// recovery ("server=kit"), to grpc-go with nothing but the same handler ("server=bare"): 64 calls
 // in flight, one after another, over one connection. Client and server share the
 // machine, so only the ratio of the two means something. On a machine that has other
 // work too, compare the processor time that an RPC costs at both ends: it is what
 // bounds the rate, and other work does not count into it.
 func BenchmarkServer(b *testing.B) {
-	b.Run("bare", func(b *testing.B) {
+	b.Run("server=bare", func(b *testing.B) {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			b.Fatal(err)
@@ -49,7 +49,7 @@ func BenchmarkServer(b *testing.B) {
 		}()
 		closedLoop(b, listener.Addr())
 	})
-	b.Run("kit", func(b *testing.B) {
+	b.Run("server=kit", func(b *testing.B) {
 		terminate, address := startKit(b)
 		defer terminate()
 		closedLoop(b, address)
