@@ -71,14 +71,16 @@ const (
 // caller closes the environment.
 func (e *Experiment) Run(ctx context.Context) (*results.Results, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
+	var watching sync.WaitGroup
+	defer watching.Wait()
 	defer cancel(nil)
-	go func() {
+	watching.Go(func() {
 		select {
 		case <-e.Environment.Failed():
 			cancel(e.Environment.Err())
 		case <-ctx.Done():
 		}
-	}()
+	})
 
 	e.Progress.Step(fmt.Sprintf("starting %d overlays", len(e.Overlays)))
 	if err := e.Environment.Start(ctx, e.Overlays, e.Scenario.Service, e.Scenario.Replicas); err != nil {
