@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
@@ -57,13 +58,7 @@ func TestADrainingServerServesThroughTheDelayAndFinishesWhatIsInFlight(t *testin
 
 func TestAStreamLongerThanTheDrainTimeoutIsCutAndTheServerStillExits0(t *testing.T) {
 	p := start(t, "--drain-timeout=300ms")
-	stream, err := rngv1.NewRngServiceClient(p.dial()).RollStream(t.Context(), &rngv1.RollStreamRequest{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := stream.Recv(); err != nil {
-		t.Fatal(err)
-	}
+	stream := openStream(t, p)
 
 	p.signal(syscall.SIGTERM)
 	signalled := time.Now()
@@ -80,13 +75,7 @@ func TestAStreamLongerThanTheDrainTimeoutIsCutAndTheServerStillExits0(t *testing
 
 func TestWithoutADrainTimeoutRPCsInFlightAreCutAtOnce(t *testing.T) {
 	p := start(t, "--drain-timeout=0s")
-	stream, err := rngv1.NewRngServiceClient(p.dial()).RollStream(t.Context(), &rngv1.RollStreamRequest{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := stream.Recv(); err != nil {
-		t.Fatal(err)
-	}
+	stream := openStream(t, p)
 	p.signal(syscall.SIGTERM)
 	if _, err := stream.Recv(); status.Code(err) != codes.Unavailable {
 		t.Errorf("the stream ended with %v, want UNAVAILABLE", err)
@@ -99,13 +88,7 @@ func TestWithoutADrainTimeoutRPCsInFlightAreCutAtOnce(t *testing.T) {
 func TestASecondSignalEndsTheServerAtOnce(t *testing.T) {
 	p := start(t, "--drain-timeout=1h")
 	watch := watchHealth(t, p)
-	stream, err := rngv1.NewRngServiceClient(p.dial()).RollStream(t.Context(), &rngv1.RollStreamRequest{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := stream.Recv(); err != nil {
-		t.Fatal(err)
-	}
+	openStream(t, p)
 
 	p.signal(syscall.SIGTERM)
 	<-watch // the first signal has been taken
@@ -114,6 +97,20 @@ func TestASecondSignalEndsTheServerAtOnce(t *testing.T) {
 	if ws, ok := state.Sys().(syscall.WaitStatus); !ok || !ws.Signaled() || ws.Signal() != syscall.SIGTERM {
 		t.Errorf("exit: %v, want death by SIGTERM", state)
 	}
+}
+
+// openStream has a stream in flight that only a cut ends.
+func openStream(t *testing.T, p *process) grpc.ServerStreamingClient[rngv1.RollStreamResponse] {
+	t.Helper()
+	stream, err := rngv1.NewRngServiceClient(p.dial()).RollStream(t.Context(), &rngv1.RollStreamRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); err != nil {
+		t.Fatal(err)
+	}
+
+	return stream
 }
 
 // watchHealth delivers the first health status after SERVING.

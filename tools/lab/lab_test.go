@@ -222,6 +222,34 @@ func TestCtrlCStopsTheLabAndEverythingItStarted(t *testing.T) {
 	}
 }
 
+func TestAStrategyThatTheClientRefusesIsSaidAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	overlays, err := filepath.Abs("../../kustomize/overlays")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// kustomize takes only relative paths to folders.
+	base, err := filepath.Rel(dir, filepath.Join(overlays, "clusterip"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kustomization := `namespace: misspelt
+resources: [` + base + `]
+configMapGenerator:
+- name: strategy
+  behavior: merge
+  literals: ['RNG_SERVICE_CONFIG={"loadBalancingConfig":[{"round_robbin":{}}]}']
+`
+	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(kustomization), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l := start(t, dir)
+	said, state := l.end()
+	if want := "--rng-service-config: "; state.ExitCode() != 1 || !strings.Contains(said, want) || !strings.Contains(said, "round_robbin") {
+		t.Errorf("%v: %s\nwant 1 and %s", state, said, want)
+	}
+}
+
 func TestBadInputIsOneLineAndStatus2BeforeAnythingIsStarted(t *testing.T) {
 	broken := filepath.Join(t.TempDir(), "broken.yaml")
 	if err := os.WriteFile(broken, []byte("name: x\nservice: rgn\n"), 0o600); err != nil {

@@ -40,7 +40,7 @@ func (c runCommand) Run(ctx context.Context) error {
 	defer progress.Close()
 
 	// What the stand-ins log belongs above the line that keeps up.
-	slog.SetDefault(slog.New(slog.NewTextHandler(progress, nil)))
+	slog.SetDefault(slog.New(slog.NewTextHandler(progress, &slog.HandlerOptions{ReplaceAttr: withoutTime})))
 
 	env, err := local.New(ctx, local.Options{Binaries: binaries, Load: script.Load, Log: progress.Note})
 	if err != nil {
@@ -74,6 +74,15 @@ func (c runCommand) Run(ctx context.Context) error {
 	fmt.Printf("\n%s\n%s\n", resultsFile, reportFile)
 
 	return nil
+}
+
+// withoutTime leaves the time out of a log that is read as it happens.
+func withoutTime(_ []string, a slog.Attr) slog.Attr {
+	if a.Key == slog.TimeKey {
+		return slog.Attr{}
+	}
+
+	return a
 }
 
 // binaries finds the services' binaries: beside the lab, if nothing else is said.

@@ -82,7 +82,7 @@ func (e *Experiment) Run(ctx context.Context) (*results.Results, error) {
 		}
 	})
 
-	e.Progress.Step(fmt.Sprintf("starting %d overlays", len(e.Overlays)))
+	e.Progress.Step("starting the overlays")
 	if err := e.Environment.Start(ctx, e.Overlays, e.Scenario.Service, e.Scenario.Replicas); err != nil {
 		return nil, because(ctx, err)
 	}
