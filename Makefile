@@ -82,7 +82,7 @@ lint: lint-go lint-proto lint-manifests ## Check style, generated code and manif
 
 .PHONY: lint-go
 lint-go: $(TOOLS)/golangci-lint
-	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo "gofmt: run gofmt -w on the files above"; exit 1; }
+	@files=$$(gofmt -l .); if [ -n "$$files" ]; then echo "run gofmt -w on:"; echo "$$files"; exit 1; fi
 	go vet $(PACKAGES)
 	golangci-lint run
 
