@@ -16,8 +16,12 @@ import (
 	"github.com/evenkeel/evenkeel/tools/lab/results"
 )
 
-// binDir has the lab and the services, built once for all tests.
-var binDir string
+var (
+	// binDir has the lab and the services, built once for all tests.
+	binDir string
+	// buildFlags are those that the tests themselves were built with.
+	buildFlags []string
+)
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
@@ -26,7 +30,8 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 		defer os.RemoveAll(dir)
-		build := exec.Command("go", "build", "-o", dir, "./services/rng", "./services/geoip", "./services/client", "./tools/lab")
+		build := exec.Command("go", slices.Concat([]string{"build", "-o", dir}, buildFlags,
+			[]string{"./services/rng", "./services/geoip", "./services/client", "./tools/lab"})...)
 		build.Dir = "../.."
 		if out, err := build.CombinedOutput(); err != nil {
 			panic(string(out))
