@@ -54,10 +54,10 @@ type Frame struct {
 }
 
 // Pod is what one server did in a frame. A server is known by the address that
-// the attempt went to and the name in the header x-served-by; an attempt that
-// brought no header back is under the name "".
+// the attempt went to and the name in x-served-by, of its header or trailer; an attempt
+// that brought neither back is under the name "".
 type Pod struct {
-	// Name is the pod's name, "" when no header came back.
+	// Name is the pod's name, "" when no answer came back.
 	Name string `json:"name"`
 	// Address is the host and port that the attempt went to: the pod's own or
 	// a virtual IP; "" when the attempt never had a connection.

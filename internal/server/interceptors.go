@@ -11,26 +11,20 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"github.com/evenkeel/evenkeel/internal/servedby"
 	"github.com/evenkeel/evenkeel/internal/telemetry"
 )
 
-// Headers of every response, so that a client knows the pod behind a virtual IP.
-const (
-	HeaderServedBy     = "x-served-by"
-	HeaderServedByNode = "x-served-by-node"
-	HeaderServedByZone = "x-served-by-zone"
-)
-
-// identification puts who served into the header of each response.
+// identification says who served: in the header of an answer, in the trailer of an error.
 type identification metadata.MD
 
 func servedBy(cfg Config) identification {
-	header := metadata.Pairs(HeaderServedBy, cfg.podName())
+	header := metadata.Pairs(servedby.Pod, cfg.podName())
 	if cfg.NodeName != "" {
-		header.Set(HeaderServedByNode, cfg.NodeName)
+		header.Set(servedby.Node, cfg.NodeName)
 	}
 	if cfg.Zone != "" {
-		header.Set(HeaderServedByZone, cfg.Zone)
+		header.Set(servedby.Zone, cfg.Zone)
 	}
 
 	return identification(header)

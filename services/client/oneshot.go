@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/evenkeel/evenkeel/internal/servedby"
 	geoipv1 "github.com/evenkeel/evenkeel/proto/geoip/v1"
 	rngv1 "github.com/evenkeel/evenkeel/proto/rng/v1"
 	"github.com/evenkeel/evenkeel/services/client/channel"
@@ -68,9 +69,7 @@ func once(timeout time.Duration, call func(context.Context, ...grpc.CallOption) 
 	if server.Addr != nil {
 		who.Address = server.Addr.String()
 	}
-	if names := header.Get("x-served-by"); len(names) > 0 {
-		who.ServedBy = names[0]
-	}
+	who.ServedBy = servedby.PodOf(header)
 
 	return who, nil
 }

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/evenkeel/evenkeel/internal/servedby"
 	"github.com/evenkeel/evenkeel/internal/server"
 	"github.com/evenkeel/evenkeel/internal/telemetry"
 	rngv1 "github.com/evenkeel/evenkeel/proto/rng/v1"
@@ -73,7 +74,7 @@ func TestTheDrainTimeoutEndsAStreamWithUnavailable(t *testing.T) {
 		t.Fatal(err)
 	}
 	header, err := stream.Header()
-	if err != nil || !slices.Equal(header.Get(server.HeaderServedBy), []string{"rng-0"}) {
+	if err != nil || !slices.Equal(header.Get(servedby.Pod), []string{"rng-0"}) {
 		t.Errorf("header %v, %v", header, err)
 	}
 	terminate()

@@ -8,10 +8,9 @@ import (
 
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/stats"
-)
 
-// servedBy is the header in which a server names the pod that it is.
-const servedBy = "x-served-by"
+	"github.com/evenkeel/evenkeel/internal/servedby"
+)
 
 // call is one RPC in flight. It is the RPC's context, so that carrying it costs no
 // allocation beyond its own.
@@ -149,8 +148,8 @@ func note(ctx context.Context, change func(*attempt)) {
 }
 
 func (a *attempt) name(md metadata.MD) {
-	if v := md[servedBy]; len(v) > 0 && a.server.name == "" {
-		a.server.name = v[0]
+	if a.server.name == "" {
+		a.server.name = servedby.PodOf(md)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/evenkeel/evenkeel/internal/servedby"
 	rngv1 "github.com/evenkeel/evenkeel/proto/rng/v1"
 )
 
@@ -89,7 +90,7 @@ type diceServer struct {
 }
 
 func (diceServer) Roll(ctx context.Context, _ *rngv1.RollRequest) (*rngv1.RollResponse, error) {
-	if err := grpc.SetHeader(ctx, metadata.Pairs(servedBy, "rng-0")); err != nil {
+	if err := grpc.SetHeader(ctx, metadata.Pairs(servedby.Pod, "rng-0")); err != nil {
 		return nil, err
 	}
 

@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"github.com/evenkeel/evenkeel/internal/servedby"
 	geoipv1 "github.com/evenkeel/evenkeel/proto/geoip/v1"
 	rngv1 "github.com/evenkeel/evenkeel/proto/rng/v1"
 )
@@ -182,7 +183,7 @@ func (d Door) ask(ctx context.Context, address string) (*Answer, error) {
 	if v := number.GetValues(); len(v) > 0 {
 		answer.Number = v[0]
 	}
-	answer.ServedBy = map[string]string{"geoip": servedBy(whereHeader), "rng": servedBy(diceHeader)}
+	answer.ServedBy = map[string]string{"geoip": servedby.PodOf(whereHeader), "rng": servedby.PodOf(diceHeader)}
 
 	return answer, nil
 }
@@ -200,14 +201,6 @@ func newAnswer(r *geoipv1.LookupResponse) *Answer {
 	}
 
 	return a
-}
-
-func servedBy(header metadata.MD) string {
-	if v := header.Get("x-served-by"); len(v) > 0 {
-		return v[0]
-	}
-
-	return ""
 }
 
 // httpStatus is the HTTP status for a gRPC one, as google/rpc/code.proto maps them.

@@ -226,9 +226,6 @@ func (c *Controller) oldestReady(namespace, name string, n int) ([]string, error
 	return names, nil
 }
 
-// LogPath is where the output of a pod goes.
-func (c *Controller) LogPath(namespace, pod string) string { return c.kubelet.LogPath(namespace, pod) }
-
 // Lives has the life of each pod that the namespace has or had, in the order of their creation.
 func (c *Controller) Lives(namespace string) []Life { return c.lives.of(namespace) }
 
