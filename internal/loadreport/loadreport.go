@@ -11,7 +11,10 @@
 // here keep their names and meaning.
 package loadreport
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Frame is what happened to the RPCs of one service that were meant to be sent
 // in [Start, Start+Seconds).
@@ -72,4 +75,29 @@ type Pod struct {
 	// the frame were handed to a connection (or, without one, begun).
 	FirstAttempt time.Time `json:"firstAttempt"`
 	LastAttempt  time.Time `json:"lastAttempt"`
+	// Keys divides RPCs by the number of the key that they carried; absent when
+	// they carried none.
+	Keys map[int]int64 `json:"keys,omitempty"`
+}
+
+// Keys says which keys the RPCs carry. Keys are numbered from 0; with "zipf" a
+// lower number is drawn more often.
+type Keys struct {
+	// Distribution is "uniform" or "zipf".
+	Distribution string `json:"distribution"`
+	// Count is how many keys there are.
+	Count int `json:"count"`
+	// Skew is the exponent of Zipf's law; absent without it.
+	Skew float64 `json:"skew,omitempty"`
+	// Header is the metadata key that carries an RPC's key.
+	Header string `json:"header"`
+}
+
+// String says it in a few words, for people.
+func (k Keys) String() string {
+	if k.Skew > 0 {
+		return fmt.Sprintf("%d, %s (s = %g), in %s", k.Count, k.Distribution, k.Skew, k.Header)
+	}
+
+	return fmt.Sprintf("%d, %s, in %s", k.Count, k.Distribution, k.Header)
 }

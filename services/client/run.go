@@ -20,6 +20,7 @@ import (
 	geoipv1 "github.com/evenkeel/evenkeel/proto/geoip/v1"
 	rngv1 "github.com/evenkeel/evenkeel/proto/rng/v1"
 	"github.com/evenkeel/evenkeel/services/client/channel"
+	"github.com/evenkeel/evenkeel/services/client/keys"
 	"github.com/evenkeel/evenkeel/services/client/load"
 	"github.com/evenkeel/evenkeel/services/client/status"
 	"github.com/evenkeel/evenkeel/services/client/whereami"
@@ -46,7 +47,7 @@ func (r *runCommand) Run(s *Strategies) error {
 	if err != nil {
 		return err
 	}
-	c := &client{telemetry: t, feed: load.NewFeed()}
+	c := &client{telemetry: t, feed: load.NewFeed(), keys: keys.NewSet(r.Keys)}
 	defer c.close()
 	if err := c.connect(r, s); err != nil {
 		return err
@@ -73,6 +74,7 @@ func (r *runCommand) identity() telemetry.Identity {
 type client struct {
 	telemetry *telemetry.Telemetry
 	feed      *load.Feed
+	keys      *keys.Set
 	services  []status.Service
 	door      whereami.Door
 	conns     []*grpc.ClientConn
@@ -116,7 +118,7 @@ func (c *client) add(
 	c.services = append(c.services, status.Service{
 		Name: name, Target: strategy.Target, ServiceConfig: strategy.ServiceConfig,
 		Generator: &load.Generator{
-			Call: call(conn), Recorder: recorder, Rate: rate,
+			Call: call(conn), Keys: c.keys, Recorder: recorder, Rate: rate,
 			Concurrency: r.Concurrency, MaxInFlight: r.MaxInFlight, Timeout: timeout,
 		},
 	})
@@ -156,7 +158,7 @@ func callGeoIP(addresses []string) caller {
 // serve opens the admin port. The channels are there, so the client is ready: that
 // there are backends too is what it measures.
 func (c *client) serve(address string, timeout time.Duration) error {
-	c.telemetry.Registry.MustRegister(status.NewMetrics(c.services))
+	c.telemetry.Registry.MustRegister(append(channel.Collectors(), status.NewMetrics(c.services))...)
 	server, err := admin.Listen(address, c.telemetry.Registry, c.telemetry.Logger)
 	if err != nil {
 		return err
@@ -179,7 +181,7 @@ func (c *client) drive(ctx context.Context) {
 	recording, stopRecording := context.WithCancel(context.Background())
 	for _, s := range c.services {
 		c.telemetry.Logger.Info("driving", "target", s.Target, "serviceConfig", s.ServiceConfig,
-			"load", s.Generator.String(), "calls", s.Name, "adminAddress", c.admin.Addr().String())
+			"load", s.Generator.String(), "keys", s.Generator.Keys.String(), "calls", s.Name, "adminAddress", c.admin.Addr().String())
 		s.Generator.TuneGC()
 		recorders.Go(func() { s.Generator.Recorder.Run(recording) })
 		generators.Go(func() { s.Generator.Run(ctx) })

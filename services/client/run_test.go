@@ -81,7 +81,7 @@ func (p *running) wait() (int, string) {
 func TestTheClientDrivesReportsAndEndsWellAtASignal(t *testing.T) {
 	address := serve(t)
 	p := start(t, "--rng-target="+address, "--geoip-target="+address, "--rng-rate=200", "--geoip-rate=50",
-		`--rng-service-config={"loadBalancingConfig": [{"round_robin": {}}]}`)
+		"--keys=uniform", `--rng-service-config={"loadBalancingConfig": [{"round_robin": {}}]}`)
 
 	if r := p.get(t, "/readyz"); r.StatusCode != http.StatusOK {
 		t.Errorf("/readyz: %s", r.Status)
@@ -95,6 +95,15 @@ func TestTheClientDrivesReportsAndEndsWellAtASignal(t *testing.T) {
 			t.Fatalf("%s: %v", lines.Text(), err)
 		}
 		frames[f.Service] += f.RPCs
+		var keyed int64
+		for _, pod := range f.Pods {
+			for _, n := range pod.Keys {
+				keyed += n
+			}
+		}
+		if keyed != f.RPCs {
+			t.Errorf("%d of %d RPCs had a key", keyed, f.RPCs)
+		}
 		if f.Failed > 0 || (f.RPCs > 0 && f.Pods[0].Name != f.Service+"-0") || f.Connections != 1 {
 			t.Errorf("%s", lines.Text())
 		}
@@ -103,7 +112,7 @@ func TestTheClientDrivesReportsAndEndsWellAtASignal(t *testing.T) {
 	if err := json.NewDecoder(p.get(t, "/report").Body).Decode(&report); err != nil {
 		t.Fatal(err)
 	}
-	if len(report.Services) != 2 || report.Services[0].Service != "rng" || report.Services[0].RPCs < 100 || report.Services[1].Rate != 50 {
+	if len(report.Services) != 2 || report.Services[0].Service != "rng" || report.Services[0].RPCs < 100 || report.Services[1].Rate != 50 || report.Services[1].Keys == nil {
 		t.Errorf("report: %+v", report)
 	}
 	if page, _ := io.ReadAll(p.get(t, "/").Body); !strings.Contains(string(page), "<h2>geoip</h2>") {
@@ -134,7 +143,7 @@ func TestTheClientDrivesReportsAndEndsWellAtASignal(t *testing.T) {
 		t.Errorf("the stream of events did not end well: %v", err)
 	}
 	code, summary := p.wait()
-	if code != 0 || strings.Count(summary, "\n") != 3 || !strings.Contains(summary, "geoip") {
+	if code != 0 || strings.Count(summary, "\n") != 5 || !strings.Contains(summary, "geoip keys: 1000, uniform, in x-user-id") {
 		t.Errorf("exit %d\n%s%s", code, summary, p.stderr.String())
 	}
 }

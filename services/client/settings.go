@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
-	"net/url"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -15,6 +14,7 @@ import (
 	"github.com/evenkeel/evenkeel/internal/telemetry"
 	"github.com/evenkeel/evenkeel/services/client/apiwatch"
 	"github.com/evenkeel/evenkeel/services/client/channel"
+	"github.com/evenkeel/evenkeel/services/client/keys"
 )
 
 // settings are what the flags and the environment say.
@@ -100,10 +100,8 @@ func (s *Strategies) validate(name string, strategy channel.Strategy) error {
 	if err := channel.ValidateServiceConfig(strategy.ServiceConfig); err != nil {
 		return fmt.Errorf("--%s-service-config: %w", name, err)
 	}
-	if u, err := url.Parse(strategy.Target); err == nil && u.Scheme == apiwatch.Scheme {
-		if err := s.Kubernetes.CanResolve(); err != nil {
-			return fmt.Errorf("--%s-target: %q: %w", name, strategy.Target, err)
-		}
+	if err := s.Kubernetes.CanResolve(strategy.Target); err != nil {
+		return fmt.Errorf("--%s-target: %q: %w", name, strategy.Target, err)
 	}
 
 	return nil
@@ -124,6 +122,7 @@ type runCommand struct {
 	Concurrency    int           `default:"64" help:"With a rate of 0: RPCs of each service in flight, 1 to 10000."`
 	MaxInFlight    int           `default:"10000" help:"With a rate: most RPCs of a service in flight, 1 to 1000000. One more is not sent, and counted as failed."`
 	GeoIPAddresses []string      `name:"geoip-addresses" default:"${addresses}" help:"Addresses that geoip is asked about, in turn. The defaults are well-known public resolvers."`
+	Keys           keys.Config   `embed:""`
 	Frame          time.Duration `default:"100ms" help:"Length of a frame of /events, 10ms to 10s."`
 	Duration       time.Duration `default:"0s" help:"Stop after this long. 0s means at a signal."`
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/evenkeel/evenkeel/internal/config"
+	"github.com/evenkeel/evenkeel/services/client/keys"
 )
 
 // parse reads settings as main does, without ending the process.
@@ -55,6 +56,10 @@ func TestABadFlagIsOneLineThatNamesIt(t *testing.T) {
 		{"--max-in-flight: 0", []string{target, "--max-in-flight=0"}},
 		{`--geoip-addresses: "x"`, []string{target, "--geoip-addresses=8.8.8.8,x"}},
 		{`--geoip-addresses: "fe80::1%lo"`, []string{target, "--geoip-addresses=fe80::1%lo"}},
+		{`--keys must be one of "none","uniform","zipf" but got "some"`, []string{target, "--keys=some"}},
+		{"--key-count: 0 is out of range", []string{target, "--key-count=0"}},
+		{"--key-skew: 1 is out of range", []string{target, "--key-skew=1"}},
+		{`--key-header: "X-User-Id" has characters`, []string{target, "--key-header=X-User-Id"}},
 		{"--frame: 1ms", []string{target, "--frame=1ms"}},
 		{"--frame: 11s", []string{target, "--frame=11s"}},
 		{"--duration", []string{target, "--duration=soon"}},
@@ -96,6 +101,10 @@ func TestSettingsComeFromFlagsAndFromTheEnvironment(t *testing.T) {
 	t.Setenv("GEOIP_RATE", "0")
 	t.Setenv("RATE", "7.5")
 	t.Setenv("TIMEOUT", "250ms")
+	t.Setenv("KEYS", "zipf")
+	t.Setenv("KEY_COUNT", "300")
+	t.Setenv("KEY_SKEW", "1.5")
+	t.Setenv("KEY_HEADER", "x-tenant")
 	t.Setenv("DNS_MIN_RESOLUTION_INTERVAL", "5s")
 	s, err := parse(t, "--geoip-target=geoip.other:9200")
 	if err != nil {
@@ -106,6 +115,9 @@ func TestSettingsComeFromFlagsAndFromTheEnvironment(t *testing.T) {
 	}
 	if s.Run.rngRate() != 7.5 || s.Run.geoipRate() != 0 || s.Timeout.String() != "250ms" || s.dns().MinResolutionInterval.String() != "5s" {
 		t.Errorf("%+v", s)
+	}
+	if want := (keys.Config{Keys: "zipf", KeyCount: 300, KeySkew: 1.5, KeyHeader: "x-tenant"}); s.Run.Keys != want {
+		t.Errorf("keys: %+v, want %+v", s.Run.Keys, want)
 	}
 }
 
@@ -119,6 +131,9 @@ func TestTheDefaultsAreThoseThatAreDocumented(t *testing.T) {
 		r.AdminPort != 8080 || s.DNSMinResolutionInterval.String() != "30s" || len(r.GeoIPAddresses) != len(resolvers) {
 		t.Errorf("%+v", s)
 	}
+	if want := (keys.Config{Keys: "none", KeyCount: 1000, KeySkew: 1.1, KeyHeader: "x-user-id"}); r.Keys != want {
+		t.Errorf("keys: %+v, want %+v", r.Keys, want)
+	}
 }
 
 func TestHelpNamesTheEnvironmentVariables(t *testing.T) {
@@ -126,7 +141,7 @@ func TestHelpNamesTheEnvironmentVariables(t *testing.T) {
 	if code != 0 {
 		t.Errorf("exit %d", code)
 	}
-	for _, want := range []string{"$RNG_TARGET", "$GEOIP_SERVICE_CONFIG", "$RATE", "$KUBERNETES_API", "$MAX_IN_FLIGHT"} {
+	for _, want := range []string{"$RNG_TARGET", "$GEOIP_SERVICE_CONFIG", "$RATE", "$KUBERNETES_API", "$MAX_IN_FLIGHT", "$KEYS", "$KEY_HEADER"} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("no %s in the help", want)
 		}

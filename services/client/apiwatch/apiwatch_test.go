@@ -53,7 +53,8 @@ func TestATargetWithoutANamespaceGetsTheOneThatWasGiven(t *testing.T) {
 	}
 }
 
-// api stands in for the part of the Kubernetes API that kuberesolver uses.
+// api stands in for the part of the Kubernetes API that the resolvers use: one Service
+// with one endpoint, whatever its name.
 type api struct {
 	mu       sync.Mutex
 	requests []string // "Authorization path", in order
@@ -65,8 +66,17 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
 	a.requests = append(a.requests, r.Header.Get("Authorization")+" "+r.URL.Path)
 	a.mu.Unlock()
-	fmt.Fprintf(w, `{"type": "ADDED", "object": {"kind": "Endpoints", "subsets": [
-		{"addresses": [{"ip": %q}], "ports": [{"name": "grpc", "port": %d}]}]}}`+"\n", a.endpoint.IP, a.endpoint.Port)
+	w.Header().Set("Content-Type", "application/json")
+	if strings.HasSuffix(r.URL.Path, "/endpointslices") {
+		const kind = `"kind": "EndpointSlice", "apiVersion": "discovery.k8s.io/v1"`
+		fmt.Fprintf(w, `{"type": "ADDED", "object": {%s, "metadata": {"name": "x", "resourceVersion": "1"}, "addressType": "IPv4",
+			"endpoints": [{"addresses": [%q]}], "ports": [{"name": "grpc", "port": %d}]}}`+"\n", kind, a.endpoint.IP, a.endpoint.Port)
+		fmt.Fprintf(w, `{"type": "BOOKMARK", "object": {%s, "metadata": {"resourceVersion": "1",
+			"annotations": {"k8s.io/initial-events-end": "true"}}}}`+"\n", kind)
+	} else {
+		fmt.Fprintf(w, `{"type": "ADDED", "object": {"kind": "Endpoints", "subsets": [
+			{"addresses": [{"ip": %q}], "ports": [{"name": "grpc", "port": %d}]}]}}`+"\n", a.endpoint.IP, a.endpoint.Port)
+	}
 	_ = http.NewResponseController(w).Flush()
 	select {
 	case <-a.hang:
@@ -154,6 +164,53 @@ func TestEndpointsAreWatchedAsTheOwnerOfTheTokenInTheNamespaceThatWasGiven(t *te
 	}
 }
 
+func TestEndpointSlicesAreWatchedAsTheOwnerOfTheTokenToo(t *testing.T) {
+	reset(t)
+	a := &api{hang: make(chan struct{}), endpoint: backend(t)}
+	server := httptest.NewTLSServer(a)
+	defer server.Close()
+	defer close(a.hang)
+	dir := t.TempDir()
+	c := Config{
+		API: server.URL, Namespace: "prod",
+		TokenFile: filepath.Join(dir, "token"), CAFile: filepath.Join(dir, "ca.crt"),
+	}
+	writeFile(t, c.TokenFile, "first")
+	writeFile(t, c.CAFile, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
+	if err := c.Register(); err != nil {
+		t.Fatal(err)
+	}
+	if err := check(t, "endpointslice:///rng-headless:grpc"); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"Bearer first /apis/discovery.k8s.io/v1/namespaces/prod/endpointslices"}
+	if got := a.seen(); fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("the API was asked %q, want %q", got, want)
+	}
+}
+
+func TestAZoneMakesItPossibleToPreferIt(t *testing.T) {
+	reset(t)
+	a := &api{hang: make(chan struct{}), endpoint: backend(t)}
+	server := httptest.NewServer(a)
+	defer server.Close()
+	defer close(a.hang)
+	const target = "endpointslice:///rng-headless:grpc?zone=prefer"
+	if err := (Config{API: server.URL}).CanResolve(target); err == nil || !strings.Contains(err.Error(), "--zone") {
+		t.Errorf("without a zone: %v", err)
+	}
+	c := Config{API: server.URL, Zone: "a"}
+	if err := c.CanResolve(target); err != nil {
+		t.Errorf("with a zone: %v", err)
+	}
+	if err := c.Register(); err != nil {
+		t.Fatal(err)
+	}
+	if err := check(t, target); err != nil {
+		t.Errorf("with a zone: %v", err)
+	}
+}
+
 func TestWithoutATokenNoneIsSent(t *testing.T) {
 	reset(t)
 	a := &api{hang: make(chan struct{}), endpoint: backend(t)}
@@ -191,16 +248,25 @@ func TestARequestWithoutAReadableTokenIsAnError(t *testing.T) {
 
 func TestOutsideAClusterTheSchemeNeedsAnAPI(t *testing.T) {
 	t.Setenv("KUBERNETES_SERVICE_HOST", "")
-	if err := (Config{}).CanResolve(); err == nil || !strings.Contains(err.Error(), "--kubernetes-api") {
-		t.Errorf("outside: %v", err)
+	const dns = "dns:///rng:8081"
+	targets := []string{"kubernetes:///rng:grpc", "endpointslice:///rng:grpc", "EndpointSlice:///rng:grpc"}
+	for _, target := range targets {
+		if err := (Config{}).CanResolve(target); err == nil || !strings.Contains(err.Error(), "--kubernetes-api") {
+			t.Errorf("outside, %s: %v", target, err)
+		}
+		if err := (Config{API: "http://127.0.0.1:1"}).CanResolve(target); err != nil {
+			t.Errorf("with an API, %s: %v", target, err)
+		}
 	}
-	if err := (Config{API: "http://127.0.0.1:1"}).CanResolve(); err != nil {
-		t.Errorf("with an API: %v", err)
+	if err := (Config{}).CanResolve(dns); err != nil {
+		t.Errorf("%s: %v", dns, err)
 	}
 	t.Setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
 	t.Setenv("KUBERNETES_SERVICE_PORT", "443")
-	if err := (Config{}).CanResolve(); err != nil {
-		t.Errorf("inside: %v", err)
+	for _, target := range targets {
+		if err := (Config{}).CanResolve(target); err != nil {
+			t.Errorf("inside, %s: %v", target, err)
+		}
 	}
 }
 

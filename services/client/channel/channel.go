@@ -8,6 +8,7 @@ package channel
 import (
 	"fmt"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
@@ -16,6 +17,10 @@ import (
 	_ "google.golang.org/grpc/balancer/ringhash"           // ring_hash_experimental
 	_ "google.golang.org/grpc/balancer/weightedroundrobin" // weighted_round_robin
 	_ "google.golang.org/grpc/health"                      // healthCheckConfig
+
+	"github.com/evenkeel/evenkeel/balancer/consistenthash" // consistent_hash
+	"github.com/evenkeel/evenkeel/resolver/endpointslice"
+	"github.com/evenkeel/evenkeel/resolver/srv"
 )
 
 // Strategy is how a client finds and balances its backends.
@@ -44,4 +49,10 @@ func New(s Strategy, options ...grpc.DialOption) (*grpc.ClientConn, error) {
 	}
 
 	return conn, nil
+}
+
+// Collectors have the metrics of those resolvers and LB policies that keep some, for
+// all channels of the process.
+func Collectors() []prometheus.Collector {
+	return []prometheus.Collector{endpointslice.Collector(), srv.Collector(), consistenthash.Collector()}
 }

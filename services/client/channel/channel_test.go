@@ -34,6 +34,9 @@ func TestTargetsThatSayWhatTheyMeanAreTaken(t *testing.T) {
 		"passthrough:///127.0.0.1:8081",
 		"unix:///run/rng.sock",
 		"unix:rng.sock",
+		"endpointslice:///rng-headless:grpc",
+		"endpointslice://prod/rng-headless:8081?zone=prefer",
+		"srv:///rng-headless:grpc",
 	} {
 		if err := channel.ValidateTarget(target); err != nil {
 			t.Errorf("%q: %v", target, err)
@@ -43,22 +46,25 @@ func TestTargetsThatSayWhatTheyMeanAreTaken(t *testing.T) {
 
 func TestTargetsThatGRPCWouldMisunderstandAreRefused(t *testing.T) {
 	for target, want := range map[string]string{
-		"":                           "names no endpoint",
-		"dns:///":                    "names no endpoint",
-		"dns://rng:8081":             "has no host and port",
-		"dns:///rng":                 "has no host and port",
-		"dns:///:8081":               "has no host and port",
-		"dns:///rng:":                "has no host and port",
-		"rng":                        "has no host and port",
-		"dsn:///rng:8081":            `the scheme "dsn", which is not known: give one of dns, passthrough, unix`,
-		"http://rng:8081":            `the scheme "http"`,
-		"://rng:8081":                `the scheme ""`,
-		"dns:///rng:8081\x00":        "is not a target URI",
-		"dns://rng:grpc/x":           "is not a target URI",
-		"passthrough:///":            "names no endpoint",
-		"unix://":                    "names no endpoint",
-		"kubernets:///rng:grpc":      "give one of",
-		"\tdns:///rng-headless:8081": "which is not known",
+		"":                            "names no endpoint",
+		"dns:///":                     "names no endpoint",
+		"dns://rng:8081":              "has no host and port",
+		"dns:///rng":                  "has no host and port",
+		"dns:///:8081":                "has no host and port",
+		"dns:///rng:":                 "has no host and port",
+		"rng":                         "has no host and port",
+		"dsn:///rng:8081":             `the scheme "dsn", which is not known: give one of dns, endpointslice, passthrough, srv, unix`,
+		"http://rng:8081":             `the scheme "http"`,
+		"://rng:8081":                 `the scheme ""`,
+		"dns:///rng:8081\x00":         "is not a target URI",
+		"dns://rng:grpc/x":            "is not a target URI",
+		"passthrough:///":             "names no endpoint",
+		"unix://":                     "names no endpoint",
+		"kubernets:///rng:grpc":       "give one of",
+		"\tdns:///rng-headless:8081":  "which is not known",
+		"endpointslice:///RNG:grpc":   `"RNG"`,
+		"endpointslice:///rng?zone=x": `"x"`,
+		"srv:///rng-headless":         "port",
 	} {
 		err := channel.ValidateTarget(target)
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -78,6 +84,7 @@ func TestServiceConfigsThatGRPCHeedsAreTaken(t *testing.T) {
 		`{"loadBalancingConfig": [{"least_request_experimental": {"choiceCount": 3}}]}`,
 		`{"loadBalancingConfig": [{"ring_hash_experimental": {"requestHashHeader": "key"}}]}`,
 		`{"loadBalancingConfig": [{"weighted_round_robin": {}}]}`,
+		`{"loadBalancingConfig": [{"consistent_hash": {"requestHashHeader": "x-user-id", "loadFactor": 1.25}}]}`,
 		`{"loadBalancingConfig": [{"random_subsetting_experimental": {"subsetSize": 2, "childPolicy": [{"round_robin": {}}]}}]}`,
 		`{"healthCheckConfig": {"serviceName": ""}, "loadBalancingConfig": [{"round_robin": {}}]}`,
 		`{"methodConfig": [{"name": [{"service": "rng.v1.RngService", "method": "Roll"}, {}], "waitForReady": true,
@@ -113,6 +120,7 @@ func TestServiceConfigsThatGRPCWouldIgnoreOrRefuseAreRefused(t *testing.T) {
 		`{"x": "` + strings.Repeat("long ", 1000) + `"}`:                                     "unknown field",
 		`{"methodConfig": [{"name": [{}], "hedgingPolicy": {"maxAttempts": 2}}]}`:            "hedgingPolicy",
 		`{"loadBalancingConfig": [{"random_subsetting_experimental": {"childPolicy": []}}]}`: "subset",
+		`{"loadBalancingConfig": [{"consistent_hash": {"loadFactor": 0.5}}]}`:                "loadFactor",
 	} {
 		err := channel.ValidateServiceConfig(text)
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -7,7 +7,10 @@ import (
 	"strconv"
 	"time"
 
+	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/resolver/dns"
+
+	"github.com/evenkeel/evenkeel/resolver/srv"
 )
 
 // DNS says how names are looked up, in the whole process.
@@ -41,6 +44,7 @@ func (d DNS) Validate() error {
 // settings are global.
 func (d DNS) Apply() {
 	dns.SetMinResolutionInterval(d.MinResolutionInterval)
+	resolver.Register(srv.NewBuilder(srv.Config{Server: d.Server}))
 	if d.Server == "" {
 		return
 	}

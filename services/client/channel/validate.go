@@ -14,6 +14,9 @@ import (
 	"google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/resolver"
+
+	"github.com/evenkeel/evenkeel/resolver/endpointslice"
+	"github.com/evenkeel/evenkeel/resolver/srv"
 )
 
 // schemes are what ValidateTarget offers when a scheme is not known, those of
@@ -22,6 +25,21 @@ var schemes = []string{"dns", "endpointslice", "kubernetes", "passthrough", "srv
 
 // hostPortSchemes are the schemes whose endpoint is one host and one port.
 var hostPortSchemes = []string{"dns", "passthrough"}
+
+// parsers are those of the resolvers that offer one. gRPC itself would find an error
+// only when the channel is first used.
+var parsers = map[string]func(url.URL) error{
+	endpointslice.Scheme: func(u url.URL) error {
+		_, err := endpointslice.ParseTarget(u)
+
+		return err
+	},
+	srv.Scheme: func(u url.URL) error {
+		_, err := srv.ParseTarget(u)
+
+		return err
+	},
+}
 
 // ValidateTarget is an error when gRPC would not do with the target what its author
 // meant: it takes any text, and looks up in DNS what has no scheme that it knows.
@@ -42,6 +60,9 @@ func ValidateTarget(target string) error {
 	endpoint := resolver.Target{URL: *parsed}.Endpoint()
 	if endpoint == "" && parsed.Host == "" {
 		return fmt.Errorf("%q names no endpoint: give a target such as dns:///rng-headless:8081", target)
+	}
+	if parse, ok := parsers[parsed.Scheme]; ok {
+		return parse(*parsed)
 	}
 	if !slices.Contains(hostPortSchemes, parsed.Scheme) {
 		return nil

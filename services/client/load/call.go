@@ -24,7 +24,8 @@ type call struct {
 	// mu guards the rest: gRPC reports the header of an attempt from the goroutine
 	// that reads the connection, even after the RPC has ended at its deadline.
 	mu    sync.Mutex
-	tried int
+	tried int32
+	key   int32 // number of the key that it carries; keys.NoKey without one
 	first attempt
 	later []*attempt
 }

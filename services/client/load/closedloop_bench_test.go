@@ -14,6 +14,7 @@ import (
 
 	"github.com/evenkeel/evenkeel/internal/telemetry"
 	rngv1 "github.com/evenkeel/evenkeel/proto/rng/v1"
+	"github.com/evenkeel/evenkeel/services/client/keys"
 )
 
 // benchmarkWorkers is how many RPCs are in flight, all on one connection.
@@ -22,15 +23,24 @@ const benchmarkWorkers = 64
 // BenchmarkClosedLoop says what recording costs: "client" is the client's generator
 // and recorder, with deadlines and its setting of the garbage collector, "bare" a loop that
 // calls and does nothing else. Both have a server of their own process. rpc/s of one over
-// the other is the figure of docs/performance.md: benchstat -col /loop.
+// the other is the figure of docs/performance.md: benchstat -col /loop. "keyed" is the
+// client with a key for each RPC.
 func BenchmarkClosedLoop(b *testing.B) {
 	b.Run("loop=bare", func(b *testing.B) {
 		benchmark(b, nil, bareLoop)
 	})
-	b.Run("loop=client", func(b *testing.B) {
-		r := NewRecorder("rng", 100*time.Millisecond, NewFeed())
-		benchmark(b, []grpc.DialOption{grpc.WithStatsHandler(r.StatsHandler()), startTelemetry(b)}, generatorLoop(r))
-	})
+	for _, loop := range []struct {
+		name string
+		keys keys.Config
+	}{
+		{"client", keys.Config{Keys: keys.None}},
+		{"keyed", keys.Config{Keys: keys.Zipf, KeyCount: 1000, KeySkew: 1.1, KeyHeader: "x-user-id"}},
+	} {
+		b.Run("loop="+loop.name, func(b *testing.B) {
+			r := NewRecorder("rng", 100*time.Millisecond, NewFeed())
+			benchmark(b, []grpc.DialOption{grpc.WithStatsHandler(r.StatsHandler()), startTelemetry(b)}, generatorLoop(r, keys.NewSet(loop.keys)))
+		})
+	}
 }
 
 func startTelemetry(b *testing.B) grpc.DialOption {
@@ -63,12 +73,13 @@ func bareLoop(b *testing.B, call func(context.Context) error) {
 }
 
 // generatorLoop is the client's closed loop, stopped after b.N RPCs.
-func generatorLoop(r *Recorder) func(*testing.B, func(context.Context) error) {
+func generatorLoop(r *Recorder, set *keys.Set) func(*testing.B, func(context.Context) error) {
 	return func(b *testing.B, call func(context.Context) error) {
 		ctx, stop := context.WithCancel(context.Background())
 		var calls atomic.Int64
 		g := &Generator{
 			Recorder:    r,
+			Keys:        set,
 			Concurrency: benchmarkWorkers,
 			Timeout:     time.Second,
 			Call: func(ctx context.Context) error {

@@ -19,6 +19,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/evenkeel/evenkeel/services/client/keys"
 )
 
 // Generator sends the RPCs of one service.
@@ -26,6 +28,8 @@ type Generator struct {
 	// Call makes one RPC and returns its status as an error. It is called from
 	// many goroutines at once and must end soon after its context does.
 	Call func(ctx context.Context) error
+	// Keys are the keys that RPCs carry; nil means none.
+	Keys *keys.Set
 	// Recorder hears of every RPC.
 	Recorder *Recorder
 	// Rate is how many RPCs are begun in a second, evenly spaced, whether or not
@@ -82,6 +86,7 @@ func (g *Generator) openLoop(ctx context.Context) {
 		}
 	}()
 
+	draws := g.Keys.Draws(0)
 	start := g.Recorder.now()
 	for n := int64(0); ctx.Err() == nil; n++ {
 		due := start + int64(float64(n)*float64(time.Second)/g.Rate)
@@ -92,13 +97,13 @@ func (g *Generator) openLoop(ctx context.Context) {
 				return
 			}
 		}
-		g.send(int(n), due)
+		g.send(int(n), due, draws.Next())
 	}
 }
 
 // send begins one RPC of the open loop without waiting for its end.
-func (g *Generator) send(n int, due int64) {
-	c := g.Recorder.begin(n, due)
+func (g *Generator) send(n int, due int64, key int) {
+	c := g.Recorder.begin(n, due, key)
 	if g.flying.Add(1) > int64(g.MaxInFlight) {
 		g.flying.Add(-1)
 		g.Recorder.notSent(c, g.MaxInFlight)
@@ -115,10 +120,11 @@ func (g *Generator) send(n int, due int64) {
 func (g *Generator) closedLoop(ctx context.Context) {
 	for worker := range g.Concurrency {
 		g.inFlight.Go(func() {
+			draws := g.Keys.Draws(worker)
 			for ctx.Err() == nil {
 				// The frame of a moment ago may have been closed since; then now is
 				// a later time.
-				if c := g.Recorder.begin(worker, g.Recorder.now()); c != nil {
+				if c := g.Recorder.begin(worker, g.Recorder.now(), draws.Next()); c != nil {
 					g.call(worker, c)
 				}
 			}
@@ -128,6 +134,9 @@ func (g *Generator) closedLoop(ctx context.Context) {
 
 func (g *Generator) call(n int, c *call) {
 	c.Context = g.deadlines.next(n)
+	if c.key != keys.NoKey {
+		c.Context = g.Keys.Attach(c.Context, int(c.key))
+	}
 	g.Recorder.end(c, g.Call(c))
 }
 

@@ -98,6 +98,12 @@ func (s *sum) addServer(server server, st *serverTally) {
 	p.RPCs += st.rpcs
 	p.Attempts += st.attempts
 	p.FailedAttempts += st.failedAttempts
+	for key, n := range st.keys {
+		if p.Keys == nil {
+			p.Keys = make(map[int]int64, len(st.keys))
+		}
+		p.Keys[key] += n
+	}
 	if first.Before(p.FirstAttempt) {
 		p.FirstAttempt = first
 	}

@@ -118,7 +118,8 @@ func (r *Recorder) issuedUntil(t int64) { r.issued.Store(t) }
 // begin opens the record of an RPC in the frame of its intended send time. It is
 // nil when that frame has been closed, which cannot happen at or after the time
 // given to issuedUntil. Any number will do for n; RPCs with the same one wait for each other.
-func (r *Recorder) begin(n int, intended int64) *call {
+// The key is the number of the one that the RPC carries.
+func (r *Recorder) begin(n int, intended int64, key int) *call {
 	s := &r.shards[uint(n)%uint(len(r.shards))]
 	index := intended / r.frame
 	s.mu.Lock()
@@ -129,7 +130,7 @@ func (r *Recorder) begin(n int, intended int64) *call {
 	f := s.frame(index)
 	f.pending++
 
-	return &call{frame: f, shard: s, intended: intended}
+	return &call{frame: f, shard: s, intended: intended, key: int32(key)}
 }
 
 // frame is the shard's frame of that index, opened if need be.
@@ -172,7 +173,7 @@ func (r *Recorder) end(c *call, err error) {
 		if i > 0 {
 			a = c.later[i-1]
 		}
-		t.addAttempt(a, code == codes.OK && i == c.tried-1)
+		t.addAttempt(a, code == codes.OK && i == c.tried-1, int(c.key))
 	}
 	r.settle(c)
 }

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/evenkeel/evenkeel/internal/loadreport"
+	"github.com/evenkeel/evenkeel/services/client/keys"
 )
 
 // checkOrder is an error when a frame is missing, out of place or twice there.
@@ -82,15 +83,15 @@ func TestAFrameIsPublishedOnceItsLastRPCHasEnded(t *testing.T) {
 		recorder.Go(func() { r.Run(recording) })
 		begun := time.Now()
 
-		slow := r.begin(0, r.now())
-		r.end(r.begin(1, r.now()), nil)
+		slow := r.begin(0, r.now(), keys.NoKey)
+		r.end(r.begin(1, r.now(), keys.NoKey), nil)
 		r.issuedUntil(math.MaxInt64)
 		time.Sleep(730 * time.Millisecond)
 		synctest.Wait()
 		if n := len(subscription.Frames); n != 0 {
 			t.Errorf("%d frames published while an RPC of the first was in flight", n)
 		}
-		if r.begin(0, 0) != nil || r.begin(1, 0) != nil {
+		if r.begin(0, 0, keys.NoKey) != nil || r.begin(1, 0, keys.NoKey) != nil {
 			t.Error("a frame that is over took another RPC")
 		}
 		r.end(slow, nil)
@@ -155,7 +156,7 @@ func TestPodsOfLongAgoAreFoldedIntoOne(t *testing.T) {
 	r := NewRecorder("rng", frameLength, NewFeed())
 	const pods = 3 * maxPods
 	for i := range pods {
-		c := r.begin(i, r.publisher.next*r.frame)
+		c := r.begin(i, r.publisher.next*r.frame, keys.NoKey)
 		c.tried = 1
 		c.first.at = int64(i) * int64(time.Second)
 		c.first.failed = i%2 == 0

@@ -4,6 +4,8 @@ import (
 	"math"
 
 	"google.golang.org/grpc/codes"
+
+	"github.com/evenkeel/evenkeel/services/client/keys"
 )
 
 // tally counts what a shard saw of a frame.
@@ -22,6 +24,8 @@ type tally struct {
 type serverTally struct {
 	rpcs, attempts, failedAttempts, transparentRetries int64
 	first, last                                        int64
+	// keys counts the rpcs by the key that they carried; nil without keys.
+	keys map[int]int64
 }
 
 // maxErrorText bounds the text of an error that is kept as an example, in bytes.
@@ -58,8 +62,9 @@ func (t *tally) addRPC(code codes.Code, latency int64, err error) {
 	}
 }
 
-// addAttempt counts an attempt, and that it saw the RPC through if it did.
-func (t *tally) addAttempt(a *attempt, succeeded bool) {
+// addAttempt counts an attempt, and that it saw the RPC, with its key,
+// through if it did.
+func (t *tally) addAttempt(a *attempt, succeeded bool, key int) {
 	s, ok := t.servers[a.server]
 	if !ok {
 		s = &serverTally{first: a.at, last: a.at}
@@ -69,6 +74,7 @@ func (t *tally) addAttempt(a *attempt, succeeded bool) {
 	s.first, s.last = min(s.first, a.at), max(s.last, a.at)
 	if succeeded {
 		s.rpcs++
+		s.addKey(key)
 	}
 	if a.failed {
 		s.failedAttempts++
@@ -76,4 +82,14 @@ func (t *tally) addAttempt(a *attempt, succeeded bool) {
 	if a.transparent {
 		s.transparentRetries++
 	}
+}
+
+func (s *serverTally) addKey(key int) {
+	if key == keys.NoKey {
+		return
+	}
+	if s.keys == nil {
+		s.keys = map[int]int64{}
+	}
+	s.keys[key]++
 }

@@ -102,6 +102,8 @@ func (t *totals) add(s *sum) {
 }
 
 func (t *totals) addPod(p loadreport.Pod) {
+	// The totals of every key would grow for as long as the generator runs.
+	p.Keys = nil
 	key := podKey{name: p.Name, address: p.Address}
 	if known, ok := t.pods[key]; ok {
 		merge(known, p)

@@ -41,6 +41,8 @@ type ServiceReport struct {
 	// is then its number of workers.
 	Rate        float64 `json:"rate"`
 	Concurrency int     `json:"concurrency,omitempty"`
+	// Keys says which keys the RPCs carry; absent when they carry none.
+	Keys *loadreport.Keys `json:"keys,omitempty"`
 
 	RPCs               int64            `json:"rpcs"`
 	Failed             int64            `json:"failed"`
@@ -102,6 +104,7 @@ func newServiceReport(s Service, t *load.Totals) ServiceReport {
 		Target:             s.Target,
 		ServiceConfig:      s.ServiceConfig,
 		Rate:               s.Generator.Rate,
+		Keys:               s.Generator.Keys.Settings(),
 		RPCs:               t.RPCs,
 		Failed:             t.Failed,
 		ErrorsByCode:       t.ErrorsByCode,

@@ -17,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/goleak"
@@ -28,6 +29,7 @@ import (
 
 	"github.com/evenkeel/evenkeel/internal/loadreport"
 	rngv1 "github.com/evenkeel/evenkeel/proto/rng/v1"
+	"github.com/evenkeel/evenkeel/services/client/keys"
 	"github.com/evenkeel/evenkeel/services/client/load"
 	"github.com/evenkeel/evenkeel/services/client/status"
 )
@@ -152,6 +154,45 @@ func TestWhatWasNotMeasuredIsNullInTheReport(t *testing.T) {
 	for _, want := range []string{`"p50": null`, `"max": null`, `"pods": []`, `"errorsByCode": {}`, `"rpcs": 0`, `"rate": 20`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %s in %s", want, text)
+		}
+	}
+}
+
+// keyed is a service whose RPCs carry keys.
+func keyed() []status.Service {
+	services := idle()
+	services[0].Generator.Keys = keys.NewSet(keys.Config{Keys: keys.Zipf, KeyCount: 300, KeySkew: 1.1, KeyHeader: "x-user-id"})
+
+	return services
+}
+
+func TestTheKeysAreInTheReportThePageAndTheSummaryIfThereAreAny(t *testing.T) {
+	show := func(services []status.Service) (report, page, summary string) {
+		var text bytes.Buffer
+		if err := status.PrintSummary(&text, status.NewReport(services)); err != nil {
+			t.Fatal(err)
+		}
+
+		return get(t, status.ServeReport(services)).Body.String(), get(t, status.ServePage(services)).Body.String(), text.String()
+	}
+	report, page, summary := show(keyed())
+	var got struct {
+		Services []struct{ Keys map[string]any }
+	}
+	if err := json.Unmarshal([]byte(report), &got); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{"distribution": "zipf", "count": 300.0, "skew": 1.1, "header": "x-user-id"}
+	if diff := cmp.Diff(want, got.Services[0].Keys); diff != "" {
+		t.Error(diff)
+	}
+	if want := "keys: 300, zipf (s = 1.1), in x-user-id"; !strings.Contains(page, want) || !strings.HasSuffix(summary, "geoip "+want+"\n") {
+		t.Errorf("no %q in %s or on the page", want, summary)
+	}
+	report, page, summary = show(idle())
+	for _, text := range []string{report, page, summary} {
+		if strings.Contains(text, "keys") {
+			t.Errorf("keys where there are none: %s", text)
 		}
 	}
 }

@@ -26,6 +26,9 @@ func PrintSummary(w io.Writer, r Report) error {
 	}
 	for i := range r.Services {
 		s := &r.Services[i]
+		if s.Keys != nil {
+			fmt.Fprintf(w, "%s keys: %s\n", s.Service, s.Keys)
+		}
 		if s.Failed == 0 {
 			continue
 		}

@@ -231,11 +231,12 @@ func (e *Experiment) score(
 		if e.Scenario.Load[service] == 0 {
 			continue
 		}
+		strategy := l.strategy(service)
 		record := scorecard.Record{
 			Overlay: o.Name, Service: service, Control: service != e.Scenario.Service,
+			Target: strategy.Target, ServiceConfig: strategy.ServiceConfig, Keys: strategy.Keys,
 			Phases: phases, Frames: frames[service],
 		}
-		record.Target, record.ServiceConfig = l.strategy(service)
 		for _, life := range lives {
 			if life.Service == service {
 				record.Lives = append(record.Lives, life)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/evenkeel/evenkeel/internal/loadreport"
 	"github.com/evenkeel/evenkeel/tools/lab/render"
+	"github.com/evenkeel/evenkeel/tools/lab/results"
 )
 
 // maxLine is more than any frame takes, in bytes.
@@ -33,10 +34,12 @@ type listener struct {
 	rpcs, failed int64
 }
 
-// strategy is a target and a service config, as the client says that it uses them.
+// strategy is a target, a service config and the keys of RPCs, as the client says that
+// it uses them.
 type strategy struct {
-	Target        string `json:"target"`
-	ServiceConfig string `json:"serviceConfig"`
+	Target        string        `json:"target"`
+	ServiceConfig string        `json:"serviceConfig"`
+	Keys          *results.Keys `json:"keys"`
 }
 
 func newListener(env Environment, o *render.Overlay, progress Progress) (*listener, error) {
@@ -180,12 +183,11 @@ func (l *listener) frames() map[string][]loadreport.Frame {
 	return byService
 }
 
-func (l *listener) strategy(service string) (target, serviceConfig string) {
+func (l *listener) strategy(service string) strategy {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := l.services[service]
 
-	return s.Target, s.ServiceConfig
+	return l.services[service]
 }
 
 func (l *listener) notes() []string {

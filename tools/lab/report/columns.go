@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/evenkeel/evenkeel/tools/lab/results"
 )
@@ -18,6 +19,8 @@ type column struct {
 	figure         func(*results.Summary) figure
 	// Lead is set on the first column of its group.
 	Lead bool
+	// keys is set on a column that is of use only where RPCs carry keys.
+	keys bool
 }
 
 // figure is a column's value for one run.
@@ -34,9 +37,12 @@ const (
 	noNewPod   = "no pod became ready during the run"
 	noSuccess  = "no RPC succeeded in a phase without an action"
 	noSpread   = "fewer than two pods were ready for the whole of a phase without an action, or no RPC succeeded"
+	noPairs    = "the RPCs carried no keys, or too few came again"
+	noMove     = "the RPCs carried no keys, too few keys had a pod before and after, or the pods did not change"
 )
 
-func columns() []column {
+// columns are those of the scorecard, with those of keys if there are any.
+func columns(keyed bool) []column {
 	list := []column{
 		{
 			Key: "spread", Group: "Spread", Title: "max/mean",
@@ -49,6 +55,24 @@ func columns() []column {
 			About:   "Jain's fairness index over the same pods: 1 is even, 1/N is one pod of N. The lowest of the phases without an action.",
 			Missing: noSpread,
 			figure:  func(s *results.Summary) figure { return measured(s.Steady.Jain, index) },
+		},
+		{
+			Key: "affinity", Group: "Keys", Title: "affinity", keys: true,
+			About:   "The share of RPCs that went to the same pod as the RPC with their key before: 100 % is perfect, 1/N is chance. The lowest of the phases without an action. Read it beside max/mean: one pod for all is perfect too.",
+			Missing: noPairs,
+			figure:  func(s *results.Summary) figure { return measured(s.Steady.Affinity, affinity) },
+		},
+		{
+			Key: "moved", Group: "Keys", Title: "moved", keys: true,
+			About:   "When pods came or went: the share of keys that another pod serves after. Of the phase in which the most moved that need not have.",
+			Missing: noMove,
+			figure:  func(s *results.Summary) figure { return measured(s.Moved.Keys, percent) },
+		},
+		{
+			Key: "must", Group: "Keys", Title: "had to", keys: true,
+			About:   "The share that had to move in that phase for the load to stay even: 1 - |A∩B| / max(|A|, |B|), A being the ready pods before and B after.",
+			Missing: noMove,
+			figure:  func(s *results.Summary) figure { return measured(s.Moved.Ideal, percent) },
 		},
 		{
 			Key: "graceful", Group: "Failed RPCs", Title: "graceful",
@@ -94,7 +118,7 @@ func columns() []column {
 			},
 		},
 		{
-			Key: "off", Group: "Dead pod, s", Title: "off after",
+			Key: "off", Group: "Dead pod", Title: "off, s",
 			About:   "From a pod no longer being ready to the last attempt sent to it; the longest such time.",
 			Missing: "no pod stopped being ready during the run",
 			figure:  func(s *results.Summary) figure { return measured(s.OffPods.Worst, number) },
@@ -142,6 +166,7 @@ func columns() []column {
 			figure:  func(s *results.Summary) figure { return measured(s.Cost.WatchEvents, count) },
 		},
 	}
+	list = slices.DeleteFunc(list, func(c column) bool { return c.keys && !keyed })
 	group := ""
 	for i := range list {
 		list[i].Lead = list[i].Group != group
@@ -177,7 +202,8 @@ type phaseColumn struct {
 	figure                func(*results.Phase) figure
 }
 
-func phaseColumns() []phaseColumn {
+// phaseColumns are those of the per-phase tables, with those of keys if there are any.
+func phaseColumns(keyed bool) []phaseColumn {
 	latency := func(title string, of func(*results.Latency) *float64) phaseColumn {
 		return phaseColumn{
 			title + ", ms", "Latency of the RPCs that succeeded, from the intended send time.", "no RPC succeeded",
@@ -187,7 +213,7 @@ func phaseColumns() []phaseColumn {
 	cost := func(title, about string, of func(*results.Cost) *int64) phaseColumn {
 		return phaseColumn{title, about, unmeasured, func(p *results.Phase) figure { return measured(of(&p.Cost), count) }}
 	}
-	return []phaseColumn{
+	list := []phaseColumn{
 		{
 			"pods used", "Of the pods that were ready for the whole phase, how many answered an RPC.", "no pod was ready for the whole phase",
 			func(p *results.Phase) figure {
@@ -218,15 +244,20 @@ func phaseColumns() []phaseColumn {
 			"Jain", "Jain's fairness index.", "fewer than two pods were ready for the whole phase, or no RPC succeeded",
 			func(p *results.Phase) figure { return measured(p.Jain, index) },
 		},
+	}
+	if keyed {
+		list = append(list, keyColumns()...)
+	}
+	return append(list,
 		latency("p50", func(l *results.Latency) *float64 { return l.P50 }),
 		latency("p90", func(l *results.Latency) *float64 { return l.P90 }),
 		latency("p99", func(l *results.Latency) *float64 { return l.P99 }),
 		latency("max", func(l *results.Latency) *float64 { return l.Max }),
-		{
+		phaseColumn{
 			"recovery, s", "From the first pod being ready again to the first RPC that succeeded.", "the number of ready pods did not rise from zero, or no RPC succeeded after",
 			func(p *results.Phase) figure { return measured(p.RecoverySeconds, number) },
 		},
-		{
+		phaseColumn{
 			"conns", "The largest number of connections open at once.", unmeasured,
 			func(p *results.Phase) figure { return measured(p.Connections, count) },
 		},
@@ -234,5 +265,20 @@ func phaseColumns() []phaseColumn {
 		cost("API requests", "Requests to the Kubernetes API.", func(c *results.Cost) *int64 { return c.APIRequests }),
 		cost("watch events", "Events that the Kubernetes API sent.", func(c *results.Cost) *int64 { return c.WatchEvents }),
 		cost("watch bytes", "What these events took.", func(c *results.Cost) *int64 { return c.WatchBytes }),
+	)
+}
+
+func keyColumns() []phaseColumn {
+	share := func(title, about, missing string, of func(*results.Phase) *float64, text func(float64) string) phaseColumn {
+		return phaseColumn{title, about, missing, func(p *results.Phase) figure { return measured(of(p), text) }}
+	}
+	const noMove = "the pods are those of the end of the phase before, or too few keys had a pod before and after"
+	return []phaseColumn{
+		share("affinity", "The share of RPCs that went to the same pod as the RPC with their key before.", "too few keys came again in the phase",
+			func(p *results.Phase) *float64 { return p.Affinity }, affinity),
+		share("keys moved", "The share of keys that another pod serves at the end of the phase than at the end of the phase before.", noMove,
+			func(p *results.Phase) *float64 { return p.MovedKeys }, percent),
+		share("had to move", "The share that had to move for the load to stay even.", noMove,
+			func(p *results.Phase) *float64 { return p.MovedKeysIdeal }, percent),
 	}
 }

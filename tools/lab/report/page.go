@@ -74,8 +74,8 @@ func newPage(r *results.Results) *page {
 	p := &page{
 		Results:      r,
 		Date:         r.StartedAt.UTC().Format("2 January 2006, 15:04 UTC"),
-		Columns:      columns(),
-		PhaseColumns: phaseColumns(),
+		Columns:      columns(r.Keyed()),
+		PhaseColumns: phaseColumns(r.Keyed()),
 		Facts:        facts(r),
 		Command:      command(r),
 	}
@@ -136,6 +136,15 @@ func facts(r *results.Results) []string {
 	}
 	if len(load) > 0 {
 		facts = append(facts, "load per overlay: "+strings.Join(load, ", "))
+	}
+	var keys []string
+	for i := range r.Runs {
+		if k := r.Runs[i].Keys; k != nil && !slices.Contains(keys, k.String()) {
+			keys = append(keys, k.String())
+		}
+	}
+	if len(keys) > 0 {
+		facts = append(facts, "keys: "+strings.Join(keys, "; "))
 	}
 	var length float64
 	for _, p := range r.Scenario.Phases {

@@ -192,7 +192,7 @@ func TestARecordWithNothingInItIsStillAPage(t *testing.T) {
 
 func TestTheCommandToRepeatIsSafeToPaste(t *testing.T) {
 	r := sample()
-	if got, want := command(r), "lab run --env local --scenario tools/lab/scenarios/day.yaml clusterip clusterip-max-connection-age dns-round-robin dns-round-robin-max-connection-age api-watch"; got != want {
+	if got, want := command(r), "lab run --env local --scenario tools/lab/scenarios/day.yaml clusterip clusterip-max-connection-age dns-round-robin dns-round-robin-max-connection-age api-watch dns-srv endpointslice consistent-hash"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	r.Scenario.Name = "day; rm -rf '~'"

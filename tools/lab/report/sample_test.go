@@ -31,6 +31,16 @@ type life struct {
 
 func (l *life) readyAt(t float64) bool { return l.ready <= t && (l.unready == 0 || t < l.unready) }
 
+// readyAt are the pods that are ready at t.
+func readyAt(lives []life, t float64) (pods []int) {
+	for i := range lives {
+		if lives[i].readyAt(t) {
+			pods = append(pods, i)
+		}
+	}
+	return pods
+}
+
 // serves includes the first moments of a drain, before GOAWAY.
 func (l *life) serves(t float64) bool {
 	return l.ready <= t && (l.ended == 0 || t < l.ended) && (l.unready == 0 || t < l.unready+0.5)
@@ -40,7 +50,8 @@ func (l *life) serves(t float64) bool {
 type model struct {
 	overlay, target, policy string
 	one                     bool    // a single connection to a random pod
-	watch                   bool    // knows what is ready, a moment late
+	watch                   float64 // knows what is ready, this late
+	hash                    bool    // a key goes to one pod of those it knows
 	every                   float64 // hangs up this often, in seconds
 	resolved                float64 // last resolved this long into the run, and not again for 30 s
 	dns, api, events        int64   // cost in a phase
@@ -52,7 +63,10 @@ func sampleModels() []model {
 		{overlay: "clusterip-max-connection-age", target: "dns:///rng:8081", policy: "pick_first", one: true, every: 10, dns: 2},
 		{overlay: "dns-round-robin", target: "dns:///rng-headless:8081", policy: "round_robin", resolved: 19, dns: 2},
 		{overlay: "dns-round-robin-max-connection-age", target: "dns:///rng-headless:8081", policy: "round_robin", every: 10, dns: 4},
-		{overlay: "api-watch", target: "kubernetes:///rng-headless:grpc", policy: "round_robin", watch: true, api: 1, events: 9},
+		{overlay: "api-watch", target: "kubernetes:///rng-headless:grpc", policy: "round_robin", watch: 0.12, api: 1, events: 9},
+		{overlay: "dns-srv", target: "srv:///rng-headless:grpc", policy: "round_robin", watch: 1.5, dns: 5},
+		{overlay: "endpointslice", target: "endpointslice:///rng-headless:grpc", policy: "round_robin", watch: 0.06, api: 1, events: 6},
+		{overlay: "consistent-hash", target: "endpointslice:///rng-headless:grpc", policy: "consistent_hash", watch: 0.06, hash: true, api: 1, events: 6},
 	}
 }
 
@@ -129,29 +143,25 @@ type simulation struct {
 	hangUp float64
 }
 
-// send returns the pod that answers an RPC at t, or -1.
-func (s *simulation) send(t float64) int {
-	ready := func(at float64) (pods []int) {
-		for i := range s.lives {
-			if s.lives[i].readyAt(at) {
-				pods = append(pods, i)
-			}
-		}
-		return pods
-	}
+// send returns the pod that answers an RPC with that key at t, or -1.
+func (s *simulation) send(t float64, key int) int {
+	ready := func(at float64) []int { return readyAt(s.lives, at) }
 	broken := slices.ContainsFunc(s.known, func(i int) bool { return !s.lives[i].serves(t) })
 	if s.every > 0 && t >= s.hangUp {
 		broken, s.hangUp = true, t+s.every*(0.9+0.2*s.r.Float64())
 	}
 	switch {
-	case s.watch:
-		s.known = ready(t - 0.12)
+	case s.watch > 0:
+		s.known = ready(t - s.watch)
 	case s.one && (broken || len(s.known) == 0):
 		if pods := ready(t); len(pods) > 0 {
 			s.known = []int{pods[s.r.IntN(len(pods))]}
 		}
 	case !s.one && broken && t-s.resolved >= 30, !s.one && len(s.known) == 0:
 		s.known, s.resolved = ready(t), max(t, s.resolved)
+	}
+	if s.hash {
+		return s.home(t, key)
 	}
 	for range s.known {
 		s.next++
@@ -160,6 +170,18 @@ func (s *simulation) send(t float64) int {
 		}
 	}
 	return -1
+}
+
+// home is the key's pod by rendezvous hashing, or -1.
+func (s *simulation) home(t float64, key int) int {
+	best, most := -1, uint64(0)
+	for _, i := range s.known {
+		score := rand.NewPCG(uint64(key), uint64(i)).Uint64()
+		if s.lives[i].serves(t) && (best < 0 || score > most) {
+			best, most = i, score
+		}
+	}
+	return best
 }
 
 // sample is the day with every overlay, and a quiet service beside each.
@@ -207,6 +229,7 @@ func (m model) run(service string, rate int, r *rand.Rand, lives []life) results
 	run := results.Run{
 		Overlay: m.overlay, Service: service, Target: m.target,
 		ServiceConfig: fmt.Sprintf(`{"loadBalancingConfig":[{%q:{}}]}`, m.policy),
+		Keys:          &sampleKeys,
 		Timeline:      results.Timeline{StartedAt: sampleStart, BinSeconds: sampleBin.Seconds()},
 	}
 	bins := int(length / sampleBin.Seconds())
@@ -220,7 +243,7 @@ func (m model) run(service string, rate int, r *rand.Rand, lives []life) results
 	}
 	first, last := map[int]float64{}, map[int]float64{}
 	s := &simulation{model: m, r: r, lives: lives, hangUp: m.every * r.Float64()}
-	n := 0
+	n, keys := 0, follow()
 	for i := range phases {
 		from := phases[i].StartedAt.Sub(sampleStart).Seconds()
 		p := results.Phase{Name: phases[i].Name, StartedAt: phases[i].StartedAt, Seconds: phases[i].Seconds, ErrorsByCode: map[string]int64{}}
@@ -230,7 +253,8 @@ func (m model) run(service string, rate int, r *rand.Rand, lives []life) results
 			bin := min(int(t/sampleBin.Seconds()), bins-1)
 			p.RPCs++
 			run.Timeline.RPCs[bin]++
-			pod := s.send(t)
+			key := int(keys.zipf.Uint64())
+			pod := s.send(t, key)
 			if pod < 0 {
 				p.Failed++
 				p.FailedAttempts += 3
@@ -239,6 +263,7 @@ func (m model) run(service string, rate int, r *rand.Rand, lives []life) results
 				run.Timeline.Failed[bin]++
 				continue
 			}
+			keys.answered(key, pod, t >= from+p.Seconds/2)
 			served[pod]++
 			run.Timeline.Pods[pod].RPCs[bin]++
 			if _, seen := first[pod]; !seen {
@@ -251,6 +276,7 @@ func (m model) run(service string, rate int, r *rand.Rand, lives []life) results
 		p.Connections = &connections
 		p.Cost = results.Cost{DNSQueries: &m.dns, APIRequests: &m.api, WatchEvents: &m.events}
 		samplePods(&p, lives, served)
+		keys.phase(&p, readyAt(lives, from), readyAt(lives, from+p.Seconds))
 		run.Phases = append(run.Phases, p)
 	}
 	for i := range run.Phases {

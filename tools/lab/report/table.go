@@ -29,8 +29,10 @@ type terminalColumn struct {
 	figure func(*results.Summary) figure
 }
 
-func terminalColumns() []terminalColumn {
-	return []terminalColumn{
+// terminalColumns fill 100 columns exactly, so with keys their affinity takes the place of
+// the median latency.
+func terminalColumns(keyed bool) []terminalColumn {
+	list := []terminalColumn{
 		{"max/\nmean", func(s *results.Summary) figure { return measured(s.Steady.MaxOverMean, number) }},
 		{"failed\ngraceful", gracefulFailures},
 		{"failed\nin all", func(s *results.Summary) figure { return counted(s.Failed, false) }},
@@ -42,6 +44,14 @@ func terminalColumns() []terminalColumn {
 		{"p99\nms", func(s *results.Summary) figure { return measured(s.Steady.P99, number) }},
 		{"conns", func(s *results.Summary) figure { return measured(s.Connections, count) }},
 	}
+	if !keyed {
+		return list
+	}
+	list = slices.DeleteFunc(list, func(c terminalColumn) bool { return c.title == "p50\nms" })
+
+	return slices.Insert(list, 1, terminalColumn{"same\npod", func(s *results.Summary) figure {
+		return measured(s.Steady.Affinity, func(f float64) string { return number(down(f, 100)) })
+	}})
 }
 
 // legend explains what the headings are too narrow for.
@@ -49,9 +59,13 @@ const legend = `new pod reached: median / worst from being ready to the first RP
 dead pod: worst from no longer being ready to the last RPC sent there; conns: most open at once
 `
 
+// keyLegend does so for keys.
+const keyLegend = `same pod: share of RPCs on the pod of their key's RPC before, 1/N is chance (see max/mean too)
+`
+
 // Table writes the scorecard of the service under fault for a terminal of width
-// columns, 100 if it is 0, and below it the phases in which RPCs failed. It uses
-// colour only when w is a terminal and the environment does not forbid it.
+// columns, 100 if it is 0, and below it the phases in which RPCs failed or keys moved. It
+// uses colour only when w is a terminal and the environment does not forbid it.
 func Table(w io.Writer, r *results.Results, width int) error {
 	if width <= 0 {
 		width = defaultWidth
@@ -60,7 +74,11 @@ func Table(w io.Writer, r *results.Results, width int) error {
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		alarm = text.Colors{text.FgRed, text.Bold}.Sprint
 	}
-	out := scores(r, width, alarm) + "\n" + legend + "\n" + failuresByPhase(r, width) + controls(r)
+	out := scores(r, width, alarm) + "\n" + legend
+	if r.Keyed() {
+		out += keyLegend
+	}
+	out += "\n" + failuresByPhase(r, width) + movesByPhase(r, width) + controls(r)
 	if _, err := io.WriteString(w, out); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
@@ -77,7 +95,7 @@ func scores(r *results.Results, width int, alarm func(...any) string) string {
 
 	header := table.Row{"overlay"}
 	configs := []table.ColumnConfig{{Number: 1, AlignHeader: text.AlignLeft, WidthMaxEnforcer: breakAtHyphen}}
-	columns := terminalColumns()
+	columns := terminalColumns(r.Keyed())
 	widths := make([]int, len(columns))
 	for i, c := range columns {
 		header = append(header, c.title)
@@ -132,18 +150,50 @@ func breakAtHyphen(name string, width int) string {
 
 // failuresByPhase has a line for each phase in which an overlay failed RPCs.
 func failuresByPhase(r *results.Results, width int) string {
+	lines := byPhase(r, width, func(_ *results.Run, p *results.Phase) string {
+		if p.Failed == 0 {
+			return ""
+		}
+		return count(p.Failed)
+	})
+	if lines == "" {
+		return "No RPC failed in any phase.\n"
+	}
+	return "Failed RPCs by phase (* graceful: nothing excuses them)\n" + lines
+}
+
+// movesByPhase has a line for each phase in which keys moved that might have stayed, of the
+// overlays whose keys have pods to move from.
+func movesByPhase(r *results.Results, width int) string {
+	lines := byPhase(r, width, func(run *results.Run, p *results.Phase) string {
+		sum := run.Summary(&r.Scenario)
+		if !keepsKeys(&sum.Steady) || p.MovedKeys == nil || p.MovedKeysIdeal == nil || *p.MovedKeysIdeal >= 1 {
+			return ""
+		}
+		return number(*p.MovedKeys) + "/" + number(*p.MovedKeysIdeal)
+	})
+	if lines == "" {
+		return ""
+	}
+	return "Share of keys moved / share that had to, by phase, of overlays that keep them on pods\n" + lines
+}
+
+// byPhase has a line for each phase with what there is to say of each overlay; "" is nothing.
+func byPhase(r *results.Results, width int, say func(*results.Run, *results.Phase) string) string {
 	var names []string
-	var failures [][]string
+	var said [][]string
 	for i, phase := range r.Scenario.Phases {
-		var failed []string
+		var items []string
 		for k := range r.Runs {
 			run := &r.Runs[k]
-			if run.Control || i >= len(run.Phases) || run.Phases[i].Failed == 0 {
+			if run.Control || i >= len(run.Phases) {
 				continue
 			}
-			failed = append(failed, printable(run.Overlay)+" "+count(run.Phases[i].Failed))
+			if words := say(run, &run.Phases[i]); words != "" {
+				items = append(items, printable(run.Overlay)+" "+words)
+			}
 		}
-		if len(failed) == 0 {
+		if len(items) == 0 {
 			continue
 		}
 		name := printable(phase.Name)
@@ -151,16 +201,12 @@ func failuresByPhase(r *results.Results, width int) string {
 			name += " *"
 		}
 		names = append(names, name)
-		failures = append(failures, failed)
-	}
-	if len(names) == 0 {
-		return "No RPC failed in any phase.\n"
+		said = append(said, items)
 	}
 	var out strings.Builder
-	out.WriteString("Failed RPCs by phase (* graceful: nothing excuses them)\n")
 	indent := 2 + text.LongestLineLen(strings.Join(names, "\n")) + 2
 	for i, name := range names {
-		out.WriteString("  " + text.Pad(name, indent-2, ' ') + list(failures[i], indent, width) + "\n")
+		out.WriteString("  " + text.Pad(name, indent-2, ' ') + list(said[i], indent, width) + "\n")
 	}
 	return out.String()
 }

@@ -25,11 +25,41 @@ func TestTheTableOfTheSampleReadsAsInTestdata(t *testing.T) {
 
 func TestTheTableFitsItsWidth(t *testing.T) {
 	for _, width := range []int{100, 120, 200} {
-		for line := range strings.SplitSeq(written(t, sample(), width), "\n") {
-			if n := text.StringWidth(line); n > width {
-				t.Errorf("%d columns, want at most %d: %s", n, width, line)
+		for _, r := range []*results.Results{sample(), keyless(sample())} {
+			out := written(t, r, width)
+			for line := range strings.SplitSeq(out, "\n") {
+				if n := text.StringWidth(line); n > width {
+					t.Errorf("%d columns, want at most %d: %s", n, width, line)
+				}
+			}
+			if !strings.Contains(out, "\ndns-round-robin-max-connection-age ") {
+				t.Errorf("the longest name is broken at %d columns:\n%s", width, out)
 			}
 		}
+	}
+}
+
+// keyless takes the keys away from a record.
+func keyless(r *results.Results) *results.Results {
+	for i := range r.Runs {
+		r.Runs[i].Keys = nil
+		for k := range r.Runs[i].Phases {
+			p := &r.Runs[i].Phases[k]
+			p.Affinity, p.MovedKeys, p.MovedKeysIdeal = nil, nil, nil
+		}
+	}
+	return r
+}
+
+func TestTheTableSpeaksOfKeysOnlyIfThereAreAny(t *testing.T) {
+	with, without := written(t, sample(), 0), written(t, keyless(sample()), 0)
+	for _, words := range []string{"same pod: ", "Share of keys moved", "consistent-hash                     1.48  1.00 "} {
+		if !strings.Contains(with, words) || strings.Contains(without, words) {
+			t.Errorf("%q is to be in the table with keys only:\n%s\n%s", words, with, without)
+		}
+	}
+	if words := "p50   p99"; strings.Contains(with, words) || !strings.Contains(without, words) {
+		t.Errorf("%q is to be in the table without keys only:\n%s\n%s", words, with, without)
 	}
 }
 

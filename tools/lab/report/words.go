@@ -19,7 +19,7 @@ const even = 1.05
 
 // finding says in one sentence what a run showed; the overlay is its subject.
 func finding(sum *results.Summary) string {
-	clauses := slices.DeleteFunc([]string{spreadClause(&sum.Steady), reachClause(&sum.NewPods), failedClause(sum)},
+	clauses := slices.DeleteFunc([]string{spreadClause(&sum.Steady), keyClause(&sum.Steady), reachClause(&sum.NewPods), failedClause(sum)},
 		func(clause string) bool { return clause == "" })
 	last := len(clauses) - 1
 	if last == 0 {
@@ -40,6 +40,19 @@ func spreadClause(s *results.Steady) string {
 		return fmt.Sprintf("spread its load evenly over %d pods (max/mean %s)", s.Pods, number(*s.MaxOverMean))
 	}
 	return fmt.Sprintf("gave the busiest of %d pods %s× the mean", s.Pods, number(*s.MaxOverMean))
+}
+
+// faithful is the affinity from which the words say that keys keep their pods.
+const faithful = 0.9
+
+func keepsKeys(s *results.Steady) bool { return s.Affinity != nil && *s.Affinity >= faithful }
+
+// keyClause is for a run whose keys kept their pods; with one pod for all it is no news.
+func keyClause(s *results.Steady) string {
+	if !keepsKeys(s) || s.Used < 2 {
+		return ""
+	}
+	return fmt.Sprintf("kept keys on their pods (%s of RPCs)", affinity(*s.Affinity))
 }
 
 func reachClause(p *results.NewPods) string {
@@ -115,6 +128,17 @@ func orNone[T int64 | float64](value *T, text func(T) string) string {
 func index(f float64) string { return strconv.FormatFloat(f, 'f', 3, 64) }
 
 func percent(f float64) string { return strconv.FormatFloat(100*f, 'f', 0, 64) + " %" }
+
+// affinity is a share that is 100 % only if it is whole.
+func affinity(f float64) string {
+	if f >= 1 {
+		return "100 %"
+	}
+	return strconv.FormatFloat(100*down(f, 1000), 'f', 1, 64) + " %"
+}
+
+// down rounds down to a whole number of parts; a hair below one counts as one.
+func down(f, parts float64) float64 { return math.Floor(f*parts+1e-9) / parts }
 
 // inWords spells small numbers out, as a heading does.
 func inWords(n int) string {

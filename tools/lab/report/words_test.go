@@ -51,6 +51,18 @@ func TestAFindingSaysWhatTheFiguresSay(t *testing.T) {
 			results.Summary{RPCs: 10, NewPods: results.NewPods{Count: 1, Never: 1}},
 			"never reached the new pod, and failed none of 10 RPCs.",
 		},
+		"keys that keep their pods": {
+			results.Summary{RPCs: 10, Steady: results.Steady{MaxOverMean: f(1.5), Pods: 3, Used: 3, RPCs: 10, Affinity: f(0.9996)}},
+			"gave the busiest of 3 pods 1.50× the mean, kept keys on their pods (99.9 % of RPCs), and failed none of 10 RPCs.",
+		},
+		"keys that go anywhere": {
+			results.Summary{RPCs: 10, Steady: results.Steady{MaxOverMean: f(1), Pods: 3, Used: 3, RPCs: 10, Affinity: f(0.34)}},
+			"spread its load evenly over 3 pods (max/mean 1.00), and failed none of 10 RPCs.",
+		},
+		"keys that have one pod for all": {
+			results.Summary{RPCs: 10, Steady: results.Steady{MaxOverMean: f(3), Pods: 3, Used: 1, RPCs: 10, Affinity: f(1)}},
+			"put all 10 RPCs of the steady phase on 1 of 3 pods, and failed none of 10 RPCs.",
+		},
 		"nothing measured": {results.Summary{}, "sent no RPC."},
 	}
 	for name, test := range tests {
@@ -68,6 +80,14 @@ func TestANumberKeepsAboutThreeDigits(t *testing.T) {
 	} {
 		if got := number(f); got != want {
 			t.Errorf("number(%v) is %s, want %s", f, got, want)
+		}
+	}
+}
+
+func TestAnAffinityIsWholeOnlyIfItIs(t *testing.T) {
+	for f, want := range map[float64]string{0: "0.0 %", 0.29: "29.0 %", 0.3339: "33.3 %", 0.9999: "99.9 %", 1: "100 %"} {
+		if got := affinity(f); got != want {
+			t.Errorf("affinity(%v) is %s, want %s", f, got, want)
 		}
 	}
 }

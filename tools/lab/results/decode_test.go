@@ -2,6 +2,7 @@ package results_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"io"
 	"math"
 	"os"
@@ -34,6 +35,24 @@ func decoded(t *testing.T) *results.Results {
 	return r
 }
 
+// small returns a function that makes the sample's first four runs.
+func small(t *testing.T) func() *results.Results {
+	t.Helper()
+	r := decoded(t)
+	r.Runs = r.Runs[:4]
+	var text bytes.Buffer
+	if err := results.Encode(&text, r); err != nil {
+		t.Fatal(err)
+	}
+	return func() *results.Results {
+		var r results.Results
+		if err := json.Unmarshal(text.Bytes(), &r); err != nil {
+			t.Fatal(err)
+		}
+		return &r
+	}
+}
+
 func TestARecordSurvivesTheWayToTextAndBack(t *testing.T) {
 	want := decoded(t)
 	// Brackets and digits in a string are no list of counts.
@@ -52,7 +71,7 @@ func TestARecordSurvivesTheWayToTextAndBack(t *testing.T) {
 }
 
 func TestFieldsOfALaterLabAreLetThrough(t *testing.T) {
-	text := bytes.Replace(sample(t), []byte(`"schemaVersion": 1,`), []byte(`"schemaVersion": 1, "affinity": {"moved": [1, 2]},`), 1)
+	text := bytes.Replace(sample(t), []byte(`"schemaVersion": 1,`), []byte(`"schemaVersion": 1, "weather": {"wind": [1, 2]},`), 1)
 	if _, err := results.Decode(bytes.NewReader(text)); err != nil {
 		t.Error(err)
 	}
@@ -96,6 +115,7 @@ func TestWhatIsNotTheFormatIsRefusedWithItsPlace(t *testing.T) {
 }
 
 func TestARecordThatContradictsItselfIsRefusedWithTheField(t *testing.T) {
+	fresh := small(t)
 	for want, spoil := range map[string]func(*results.Results){
 		`schemaVersion: 7, want 1`: func(r *results.Results) { r.SchemaVersion = 7 },
 		`startedAt: missing`:       func(r *results.Results) { r.StartedAt = time.Time{} },
@@ -134,8 +154,19 @@ func TestARecordThatContradictsItselfIsRefusedWithTheField(t *testing.T) {
 		`runs[0].phases[0].errorsByCode["UNKNOWN"]: -1, want 0 to 1099511627776`: func(r *results.Results) {
 			r.Runs[0].Phases[0].ErrorsByCode["UNKNOWN"] = -1
 		},
-		`runs[0].phases[0].maxOverMean: NaN, want 0 to 5000`: func(r *results.Results) { r.Runs[0].Phases[0].MaxOverMean = new(math.NaN()) },
-		`runs[0].phases[0].jain: 1.5, want 0 to 1.000001`:    func(r *results.Results) { r.Runs[0].Phases[0].Jain = new(1.5) },
+		`runs[0].phases[0].maxOverMean: NaN, want 0 to 5000`:            func(r *results.Results) { r.Runs[0].Phases[0].MaxOverMean = new(math.NaN()) },
+		`runs[0].phases[0].jain: 1.5, want 0 to 1.000001`:               func(r *results.Results) { r.Runs[0].Phases[0].Jain = new(1.5) },
+		`runs[0].keys.distribution: "normal", want "uniform" or "zipf"`: func(r *results.Results) { r.Runs[0].Keys = &results.Keys{Distribution: "normal"} },
+		`runs[0].keys.count: 0, want 1 to 1099511627776`: func(r *results.Results) {
+			r.Runs[0].Keys = &results.Keys{Distribution: "uniform", Header: "x-user-id"}
+		},
+		`runs[0].keys.skew: NaN, want 0 to 1000`: func(r *results.Results) {
+			r.Runs[0].Keys = &results.Keys{Distribution: "zipf", Count: 1, Skew: math.NaN(), Header: "x-user-id"}
+		},
+		`runs[0].keys.header: missing`:                        func(r *results.Results) { r.Runs[0].Keys = &results.Keys{Distribution: "uniform", Count: 1} },
+		`runs[0].phases[0].affinity: 1.1, want 0 to 1.000001`: func(r *results.Results) { r.Runs[0].Phases[0].Affinity = new(1.1) },
+		`runs[0].phases[0].movedKeys: -0.1, want 0 to 1`:      func(r *results.Results) { r.Runs[0].Phases[0].MovedKeys = new(-0.1) },
+		`runs[0].phases[0].movedKeysIdeal: NaN, want 0 to 1`:  func(r *results.Results) { r.Runs[0].Phases[0].MovedKeysIdeal = new(math.NaN()) },
 		`runs[0].phases[0].latencyMs.p90: -Inf, want 0 to 3.16224e+10`: func(r *results.Results) {
 			r.Runs[0].Phases[0].LatencyMs.P90 = new(math.Inf(-1))
 		},
@@ -171,7 +202,7 @@ func TestARecordThatContradictsItselfIsRefusedWithTheField(t *testing.T) {
 			r.Runs[0].Timeline.Pods = make([]results.TimelinePod, 5001)
 		},
 	} {
-		r := decoded(t)
+		r := fresh()
 		spoil(r)
 		if err := r.Validate(); err == nil || err.Error() != "results: "+want {
 			t.Errorf("got  %v\nwant results: %s", err, want)
@@ -211,8 +242,8 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"schemaVersion": 1}`))
 	f.Add([]byte(`{"schemaVersion": 1, "startedAt": "2026-11-21T22:50:00Z", "scenario": {"name": "day", "service": "rng",
 		"phases": [{"name": "steady", "startedAt": "2026-11-21T22:50:00Z", "seconds": 6, "graceful": true}]},
-		"runs": [{"overlay": "clusterip", "service": "rng", "phases": [{"name": "steady", "startedAt": "2026-11-21T22:50:00Z", "seconds": 6,
-		"rpcs": 10, "failed": 1, "errorsByCode": {"UNAVAILABLE": 1}, "maxOverMean": 2, "jain": 0.5, "latencyMs": {"p50": 1},
+		"runs": [{"overlay": "clusterip", "service": "rng", "keys": {"distribution": "zipf", "count": 300, "skew": 1.1, "header": "x-user-id"}, "phases": [{"name": "steady", "startedAt": "2026-11-21T22:50:00Z", "seconds": 6,
+		"rpcs": 10, "failed": 1, "errorsByCode": {"UNAVAILABLE": 1}, "maxOverMean": 2, "jain": 0.5, "affinity": 0.98, "movedKeys": 0.3, "movedKeysIdeal": 0.2, "latencyMs": {"p50": 1},
 		"pods": [{"name": "a", "rpcs": 9, "readyAt": "2026-11-21T22:50:01Z", "firstRpcSeconds": 0.1, "offSeconds": 1}]}],
 		"timeline": {"startedAt": "2026-11-21T22:50:00Z", "binSeconds": 3, "rpcs": [5, 5], "failed": [0, 1],
 		"pods": [{"name": "a", "readyAt": "2026-11-21T22:50:01Z", "rpcs": [4, 5], "endReason": "killed"}]}}]}`))

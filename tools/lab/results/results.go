@@ -6,7 +6,11 @@
 // a schema version fields may be added; the ones here keep name and meaning.
 package results
 
-import "time"
+import (
+	"time"
+
+	"github.com/evenkeel/evenkeel/internal/loadreport"
+)
 
 // SchemaVersion is the version of the format that this package writes.
 const SchemaVersion = 1
@@ -75,11 +79,16 @@ type Run struct {
 	// Target and ServiceConfig are the strategy.
 	Target        string `json:"target"`
 	ServiceConfig string `json:"serviceConfig"`
+	// Keys says which keys the RPCs carried; null when they carried none.
+	Keys *Keys `json:"keys"`
 	// Phases has an entry for each phase of the scenario, in order.
 	Phases []Phase `json:"phases"`
 	// Timeline is the run in small steps, for pictures.
 	Timeline Timeline `json:"timeline"`
 }
+
+// Keys are what the RPCs of a run carried, such as the user that each was for.
+type Keys = loadreport.Keys
 
 // Phase is what was measured in one phase of a run. RPCs belong to the phase in
 // which they were meant to be sent.
@@ -101,6 +110,15 @@ type Phase struct {
 	// pod of N). Null when fewer than two pods were, or no RPC succeeded.
 	MaxOverMean *float64 `json:"maxOverMean"`
 	Jain        *float64 `json:"jain"`
+	// Affinity is how faithful keys were to pods: the share of RPCs that went to the
+	// same pod as the RPC with their key before them. MovedKeys is, where the set of
+	// ready pods is not what it was at the end of the phase before, the share of keys
+	// that are on another pod at the end of this one, and MovedKeysIdeal the share that
+	// had to move for the load to stay even: 1 - |A∩B| / max(|A|, |B|) for the pods A
+	// before and B after. Null without keys and where there is too little to tell.
+	Affinity       *float64 `json:"affinity"`
+	MovedKeys      *float64 `json:"movedKeys"`
+	MovedKeysIdeal *float64 `json:"movedKeysIdeal"`
 	// LatencyMs is over RPCs that succeeded, from the intended send time.
 	LatencyMs Latency `json:"latencyMs"`
 	// Connections is the largest number of connections open at once.

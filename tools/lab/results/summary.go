@@ -18,6 +18,7 @@ type Summary struct {
 	Steady  Steady
 	NewPods NewPods
 	OffPods OffPods
+	Moved   Moved
 
 	// P99 is the highest of any phase, in milliseconds.
 	P99 *float64
@@ -33,6 +34,8 @@ type Summary struct {
 type Steady struct {
 	// MaxOverMean and Jain are the highest and the lowest.
 	MaxOverMean, Jain *float64
+	// Affinity is the lowest.
+	Affinity *float64
 	// P50 and P99 are the highest, in milliseconds.
 	P50, P99 *float64
 	// Pods counts the pods that were ready throughout the phase whose spread was
@@ -59,6 +62,18 @@ type OffPods struct {
 	Worst *float64
 }
 
+// Keyed says whether the RPCs of any run carried keys.
+func (r *Results) Keyed() bool {
+	return slices.ContainsFunc(r.Runs, func(run Run) bool { return run.Keys != nil })
+}
+
+// Moved is how many keys moved to another pod when the pods changed, of the phase in which
+// the most moved that need not have: Keys is the share that did, Ideal the share that had
+// to. Both are nil where no phase tells.
+type Moved struct {
+	Keys, Ideal *float64
+}
+
 // Summary sums the run up. The scenario says which phases were graceful and
 // which had an action; a phase that it does not have counts in the totals only.
 func (r *Run) Summary(s *Scenario) Summary {
@@ -69,6 +84,7 @@ func (r *Run) Summary(s *Scenario) Summary {
 		sum.Failed += p.Failed
 		sum.P99 = highest(sum.P99, p.LatencyMs.P99)
 		sum.Connections = highest(sum.Connections, p.Connections)
+		sum.Moved.add(p)
 		if i >= len(s.Phases) {
 			continue
 		}
@@ -105,8 +121,19 @@ func (s *Steady) add(p *Phase) {
 	}
 	s.MaxOverMean = highest(s.MaxOverMean, p.MaxOverMean)
 	s.Jain = lowest(s.Jain, p.Jain)
+	s.Affinity = lowest(s.Affinity, p.Affinity)
 	s.P50 = highest(s.P50, p.LatencyMs.P50)
 	s.P99 = highest(s.P99, p.LatencyMs.P99)
+}
+
+// add leaves a phase out in which every key had to move: it tells nothing.
+func (m *Moved) add(p *Phase) {
+	if p.MovedKeys == nil || p.MovedKeysIdeal == nil || *p.MovedKeysIdeal >= 1 {
+		return
+	}
+	if m.Keys == nil || *p.MovedKeys-*p.MovedKeysIdeal > *m.Keys-*m.Ideal {
+		m.Keys, m.Ideal = p.MovedKeys, p.MovedKeysIdeal
+	}
 }
 
 // ReadyThroughout returns the pods that were ready for the whole phase, which

@@ -68,6 +68,30 @@ func TestTheSteadyFiguresAreTheWorstOfThePhasesWithoutAnAction(t *testing.T) {
 	}
 }
 
+func TestAffinityIsTheLowestOfThePhasesWithoutAnAction(t *testing.T) {
+	s, r := day()
+	for i, affinity := range []*float64{new(0.98), new(0.4), nil, new(0.95)} {
+		r.Phases[i].Affinity = affinity
+	}
+	if got := r.Summary(s).Steady.Affinity; got == nil || *got != 0.95 {
+		t.Errorf("affinity %v, want 0.95", got)
+	}
+}
+
+func TestMovedKeysAreOfThePhaseInWhichMostMovedWithoutNeed(t *testing.T) {
+	s, r := day()
+	if got := r.Summary(s).Moved; got != (Moved{}) {
+		t.Errorf("without keys: %+v", got)
+	}
+	r.Phases[1].MovedKeys, r.Phases[1].MovedKeysIdeal = new(0.52), new(0.5)
+	r.Phases[2].MovedKeys, r.Phases[2].MovedKeysIdeal = new(0.3), new(0.17)
+	// All had to move: that says nothing of the strategy.
+	r.Phases[3].MovedKeys, r.Phases[3].MovedKeysIdeal = new(1.0), new(1.0)
+	if diff := cmp.Diff(Moved{Keys: new(0.3), Ideal: new(0.17)}, r.Summary(s).Moved); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
 func TestOnlyPodsReadyForTheWholePhaseAreReadyThroughoutIt(t *testing.T) {
 	p := Phase{StartedAt: *after(10), Seconds: 10, Pods: []Pod{
 		{Name: "before", ReadyAt: after(0)},

@@ -18,7 +18,11 @@ const (
 	maxName    = 253 // the longest name that Kubernetes allows
 	maxCount   = 1 << 40
 	maxSeconds = 366 * 24 * 3600
+	maxSkew    = 1000
 	minBin     = 0.001
+	// slack is the most of a quotient of sums that is 1 at most: rounding may take it a
+	// hair above.
+	slack = 1.000001
 )
 
 // Validate says what is wrong with the first field that contradicts this
@@ -74,6 +78,14 @@ func (c *check) run(path string, r *Run, s *Scenario) {
 		c.fail("%s.phases: %d of them, want the scenario's %d", path, len(r.Phases), len(s.Phases))
 		return
 	}
+	if k := r.Keys; k != nil {
+		if k.Distribution != "uniform" && k.Distribution != "zipf" {
+			c.fail("%s.keys.distribution: %q, want \"uniform\" or \"zipf\"", path, k.Distribution)
+		}
+		c.that(k.Count >= 1 && k.Count <= maxCount, path+".keys.count", k.Count, fmt.Sprintf("1 to %d", maxCount))
+		c.within(path+".keys.skew", &k.Skew, 0, maxSkew)
+		c.name(path+".keys.header", k.Header)
+	}
 	for i := range r.Phases {
 		p, at := &r.Phases[i], fmt.Sprintf("%s.phases[%d]", path, i)
 		if p.Name != s.Phases[i].Name {
@@ -96,8 +108,10 @@ func (c *check) phase(path string, p *Phase) {
 		c.count(fmt.Sprintf("%s.errorsByCode[%q]", path, code), &n)
 	}
 	c.within(path+".maxOverMean", p.MaxOverMean, 0, maxPods)
-	// Jain's index is a quotient of sums: rounding may take it a hair above 1.
-	c.within(path+".jain", p.Jain, 0, 1.000001)
+	c.within(path+".jain", p.Jain, 0, slack)
+	c.within(path+".affinity", p.Affinity, 0, slack)
+	c.within(path+".movedKeys", p.MovedKeys, 0, 1)
+	c.within(path+".movedKeysIdeal", p.MovedKeysIdeal, 0, 1)
 	latencies := []struct {
 		name string
 		ms   *float64

@@ -55,6 +55,8 @@ type Record struct {
 	Overlay, Service      string
 	Control               bool
 	Target, ServiceConfig string
+	// Keys are the keys that the RPCs carried; nil without.
+	Keys *results.Keys
 	// Phases are those of the scenario, with the times at which they took place.
 	Phases []results.ScenarioPhase
 	// Frames are what the client reported of the service, in order.
@@ -69,7 +71,7 @@ type Record struct {
 func (r *Record) Score() results.Run {
 	run := results.Run{
 		Overlay: r.Overlay, Service: r.Service, Control: r.Control,
-		Target: r.Target, ServiceConfig: r.ServiceConfig,
+		Target: r.Target, ServiceConfig: r.ServiceConfig, Keys: r.Keys,
 	}
 	slices.SortStableFunc(r.Lives, func(a, b Life) int { return order(a).Compare(order(b)) })
 	contacts := r.contacts()
@@ -200,6 +202,8 @@ func (r *Record) phase(index int, in results.ScenarioPhase, contacts []contact) 
 	}
 	out.MaxOverMean, out.Jain = spread(steady)
 	out.RecoverySeconds = r.recovery(in)
+	out.Affinity = r.affinity(index)
+	out.MovedKeys, out.MovedKeysIdeal = r.movedKeys(index)
 
 	return out
 }
