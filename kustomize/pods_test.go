@@ -97,7 +97,7 @@ func TestEveryContainerHasRequestsAndLimits(t *testing.T) {
 
 func TestOnlyTheClientThatWatchesTheAPIHasAToken(t *testing.T) {
 	forEachDeployment(t, func(t *testing.T, overlay string, d *appsv1.Deployment) {
-		want := d.Name == "client" && strategies[overlay].watches
+		want := d.Name == "client" && strategies[overlay].watches != ""
 		if got := d.Spec.Template.Spec.AutomountServiceAccountToken; got == nil || *got != want {
 			t.Errorf("automountServiceAccountToken is %v, want %t said outright", got, want)
 		}

@@ -136,16 +136,23 @@ func TestTheRoleHasExactlyTheVerbsThatTheResolverUses(t *testing.T) {
 			roles = append(roles, role.Rules...)
 		}
 		bindings := slices.Collect(maps.Values(all[*rbacv1.RoleBinding](r)))
-		if !strategies[overlay].watches {
+		if strategies[overlay].watches == "" {
 			if len(roles) != 0 || len(bindings) != 0 {
 				t.Errorf("nobody here talks to the API, and yet there are the rules %v and bindings %v", roles, bindings)
 			}
 			return
 		}
-		want := []rbacv1.PolicyRule{{
-			APIGroups: []string{""}, Resources: []string{"endpoints"},
-			ResourceNames: []string{"rng-headless", "geoip-headless"}, Verbs: []string{"get", "watch"},
-		}}
+		want := map[string][]rbacv1.PolicyRule{
+			// kuberesolver v5 gets and watches each by its name.
+			"endpoints": {{
+				APIGroups: []string{""}, Resources: []string{"endpoints"},
+				ResourceNames: []string{"rng-headless", "geoip-headless"}, Verbs: []string{"get", "watch"},
+			}},
+			// Names of slices are generated.
+			"endpointslices": {{
+				APIGroups: []string{"discovery.k8s.io"}, Resources: []string{"endpointslices"}, Verbs: []string{"list", "watch"},
+			}},
+		}[strategies[overlay].watches]
 		if diff := cmp.Diff(want, roles); diff != "" {
 			t.Errorf("rules (-want +got):\n%s", diff)
 		}

@@ -13,6 +13,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/evenkeel/evenkeel/balancer/consistenthash"
 )
 
 // strategy is a row of the design's table.
@@ -22,7 +24,7 @@ type strategy struct {
 	services   []string
 	aged       bool // the servers have a MaxConnectionAge
 	retries    bool
-	watches    bool // the client talks to the Kubernetes API
+	watches    string // the resource of the Kubernetes API that the client watches, or ""
 }
 
 var strategies = func() map[string]strategy {
@@ -36,8 +38,15 @@ var strategies = func() map[string]strategy {
 	}
 	watch := strategy{
 		rng: "kubernetes:///rng-headless:grpc", geoip: "kubernetes:///geoip-headless:grpc", policy: "round_robin",
-		services: []string{"client", "geoip-headless", "rng-headless"}, watches: true,
+		services: []string{"client", "geoip-headless", "rng-headless"}, watches: "endpoints",
 	}
+	srv := dns
+	srv.rng, srv.geoip = "srv:///rng-headless:grpc", "srv:///geoip-headless:grpc"
+	slice := watch
+	slice.rng, slice.geoip = "endpointslice:///rng-headless:grpc", "endpointslice:///geoip-headless:grpc"
+	slice.watches = "endpointslices"
+	hash := slice
+	hash.policy = consistenthash.Name
 	aged := func(s strategy) strategy { s.aged = true; return s }
 	retrying := func(s strategy) strategy { s.retries = true; return s }
 	return map[string]strategy{
@@ -47,6 +56,9 @@ var strategies = func() map[string]strategy {
 		"dns-round-robin-max-connection-age": aged(dns),
 		"api-watch":                          watch,
 		"api-watch-retries":                  retrying(watch),
+		"dns-srv":                            srv,
+		"endpointslice":                      slice,
+		"consistent-hash":                    hash,
 	}
 }()
 

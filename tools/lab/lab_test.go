@@ -3,6 +3,7 @@ package main_test
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -144,7 +145,42 @@ func (l *lab) folders() []string {
 }
 
 func TestTheLabMeasuresWhatTheStrategiesDo(t *testing.T) {
-	l := start(t, "clusterip", "api-watch")
+	for overlay, sum := range measure(t, "clusterip", "api-watch") {
+		switch overlay {
+		case "clusterip":
+			if sum.Steady.Used != 1 || sum.Steady.Pods != 2 || *sum.Steady.MaxOverMean != 2 {
+				t.Errorf("clusterip used %d of %d pods", sum.Steady.Used, sum.Steady.Pods)
+			}
+		case "api-watch":
+			checkEven(t, overlay, sum)
+			checkNewPods(t, overlay, sum)
+		}
+	}
+}
+
+func TestTheLabMeasuresWhatOurOwnLibrariesDo(t *testing.T) {
+	for overlay, sum := range measure(t, "dns-srv", "endpointslice", "consistent-hash") {
+		switch overlay {
+		case "dns-srv":
+			// The TTL of its records is longer than the scenario: new pods are not its test.
+			checkEven(t, overlay, sum)
+		case "endpointslice":
+			checkEven(t, overlay, sum)
+			checkNewPods(t, overlay, sum)
+		case "consistent-hash":
+			if a := sum.Steady.Affinity; sum.Steady.Used != 2 || a == nil || *a < 0.95 {
+				t.Errorf("%s used %d pods, affinity %s", overlay, sum.Steady.Used, figure(a))
+			}
+			checkNewPods(t, overlay, sum)
+		}
+	}
+}
+
+// measure runs overlays, checks what holds for all of them, and returns the summaries of
+// what was done to rng.
+func measure(t *testing.T, overlays ...string) map[string]results.Summary {
+	t.Helper()
+	l := start(t, overlays...)
 	said, state := l.end()
 	if state.ExitCode() != 0 {
 		t.Fatalf("%v: %s", state, said)
@@ -161,9 +197,10 @@ func TestTheLabMeasuresWhatTheStrategiesDo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got.Runs) != 4 {
-		t.Fatalf("%d runs, want two services of two overlays", len(got.Runs))
+	if len(got.Runs) != 2*len(overlays) {
+		t.Fatalf("%d runs, want two services of %d overlays", len(got.Runs), len(overlays))
 	}
+	summaries := map[string]results.Summary{}
 	for _, run := range got.Runs {
 		if run.Control {
 			if run.Service != "geoip" || run.Phases[0].RPCs == 0 {
@@ -179,21 +216,36 @@ func TestTheLabMeasuresWhatTheStrategiesDo(t *testing.T) {
 		if sum.GracefulFailed != 0 {
 			t.Errorf("%s: %d RPCs failed in graceful phases: %s", run.Overlay, sum.GracefulFailed, run.Phases[1].FirstError)
 		}
-		switch run.Overlay {
-		case "clusterip":
-			if sum.Steady.Used != 1 || sum.Steady.Pods != 2 || *sum.Steady.MaxOverMean != 2 {
-				t.Errorf("clusterip used %d of %d pods", sum.Steady.Used, sum.Steady.Pods)
-			}
-		case "api-watch":
-			if sum.Steady.Used != 2 || *sum.Steady.MaxOverMean > 1.05 {
-				t.Errorf("api-watch used %d pods, max/mean %v", sum.Steady.Used, *sum.Steady.MaxOverMean)
-			}
-			// One pod of the scale up and one in place of the killed one.
-			if n := sum.NewPods; n.Count != 2 || n.Never != 0 || *n.Worst > 2 {
-				t.Errorf("api-watch: new pods %+v", n)
-			}
-		}
+		summaries[run.Overlay] = sum
 	}
+
+	return summaries
+}
+
+// checkEven checks that both pods had the same load while nothing happened.
+func checkEven(t *testing.T, overlay string, sum results.Summary) {
+	t.Helper()
+	if m := sum.Steady.MaxOverMean; sum.Steady.Used != 2 || m == nil || *m > 1.05 {
+		t.Errorf("%s used %d pods, max/mean %s", overlay, sum.Steady.Used, figure(m))
+	}
+}
+
+// checkNewPods checks that a watch told of each new pod: one of the scale up and one
+// in place of the killed one.
+func checkNewPods(t *testing.T, overlay string, sum results.Summary) {
+	t.Helper()
+	if n := sum.NewPods; n.Count != 2 || n.Never != 0 || *n.Worst > 2 {
+		t.Errorf("%s: new pods %+v", overlay, n)
+	}
+}
+
+// figure prints what may not have been measured.
+func figure(f *float64) string {
+	if f == nil {
+		return "not measured"
+	}
+
+	return fmt.Sprint(*f)
 }
 
 func TestALabThatIsKilledLeavesNothingBehind(t *testing.T) {
