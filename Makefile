@@ -12,7 +12,7 @@ BENCHSTAT_VERSION          := v0.0.0-20260908200009-22c9c6c9d4da
 
 # The strategies that `make demo` compares.
 DEMO_OVERLAYS := clusterip clusterip-max-connection-age dns-round-robin \
-	dns-round-robin-max-connection-age api-watch
+	dns-round-robin-max-connection-age dns-srv api-watch endpointslice consistent-hash
 
 # Where a release is built for.
 PLATFORMS := linux/amd64 linux/arm64 darwin/arm64
@@ -30,6 +30,9 @@ PACKAGES := ./...
 # a time, without a failing input, is golang/go#75804: run the target again.
 FUZZTIME ?= 60s
 BENCH_ROUNDS ?= 10
+BENCHTIME ?= 1s
+BENCH_PACKAGES ?= ./services/... ./resolver/... ./balancer/... ./tools/conformance
+BENCH_ONCE := ^Benchmark(Balance|Affinity)$$
 
 .DEFAULT_GOAL := help
 
@@ -38,7 +41,7 @@ help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: build ## Compare five strategies under real faults on this machine; results in out/demo.
+demo: build ## Compare eight strategies under real faults on this machine; results in out/demo.
 	bin/lab run --out out/demo $(DEMO_OVERLAYS)
 
 .PHONY: build
@@ -55,6 +58,10 @@ test: ## Run the tests, with the race detector.
 test-browser: ## Test the report in a real browser (needs chromium).
 	go test -race -tags browser -timeout 5m ./tools/lab/report/...
 
+.PHONY: conformance
+conformance: ## Hold resolvers to the suite, and write the table of docs/resolvers.md.
+	go test ./tools/conformance -count 1 -run TestResolvers -write
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (60s each by default).
 	@for package in $$(go list $(PACKAGES)); do \
@@ -66,14 +73,20 @@ fuzz: ## Run every fuzz target for FUZZTIME (60s each by default).
 
 .PHONY: bench
 bench: $(TOOLS)/benchstat ## Run the benchmarks; docs/performance.md says how to read them.
-	@mkdir -p out && rm -f out/bench.txt
+	@mkdir -p out && rm -f out/bench.txt out/bench-once.txt
 	@# Rounds, so that what is compared ran side by side: the machine's speed drifts.
 	@for round in $$(seq $(BENCH_ROUNDS)); do echo "round $$round of $(BENCH_ROUNDS)"; \
-		go test -run '^$$' -bench . -benchmem -benchtime 1s ./services/... >> out/bench.txt; \
+		go test -run '^$$' -bench . -skip '$(BENCH_ONCE)' -benchmem -benchtime $(BENCHTIME) $(BENCH_PACKAGES) >> out/bench.txt; \
 	done
+	@# These count and do not time: once is enough.
+	go test -run '^$$' -bench '$(BENCH_ONCE)' -benchtime 1x ./balancer/... > out/bench-once.txt
 	benchstat out/bench.txt
 	benchstat -filter '.name:ClosedLoop' -col /loop out/bench.txt
 	benchstat -filter '.name:Server' -col /server out/bench.txt
+	benchstat -filter '.name:(Pick OR PickInParallel OR Update)' -col /policy out/bench.txt
+	benchstat -filter '/resolver:*' -col /resolver out/bench.txt
+	benchstat -filter '.name:Balance' -col /policy out/bench-once.txt
+	benchstat -filter '.name:Affinity' out/bench-once.txt
 
 .PHONY: footprint
 footprint: build ## Measure the memory of the services; takes ten minutes. docs/performance.md has the output.
