@@ -84,7 +84,7 @@ bench: $(TOOLS)/benchstat ## Run the benchmarks; docs/performance.md says how to
 	benchstat -filter '.name:ClosedLoop' -col /loop out/bench.txt
 	benchstat -filter '.name:Server' -col /server out/bench.txt
 	benchstat -filter '.name:(Pick OR PickInParallel OR Update)' -col /policy out/bench.txt
-	benchstat -filter '/resolver:*' -col /resolver out/bench.txt
+	benchstat -filter '.name:(Change OR Memory)' -col /resolver out/bench.txt
 	benchstat -filter '.name:Balance' -col /policy out/bench-once.txt
 	benchstat -filter '.name:Affinity' out/bench-once.txt
 
