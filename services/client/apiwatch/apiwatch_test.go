@@ -91,6 +91,39 @@ func (a *api) seen() []string {
 	return append([]string(nil), a.requests...)
 }
 
+// plain serves an API over HTTP.
+func plain(t *testing.T) (a *api, url string) {
+	t.Helper()
+	a = &api{hang: make(chan struct{}), endpoint: backend(t)}
+	server := httptest.NewServer(a)
+	t.Cleanup(func() {
+		close(a.hang)
+		server.Close()
+	})
+
+	return a, server.URL
+}
+
+// secured serves one over TLS, and returns what a client needs to ask it.
+func secured(t *testing.T) (*api, Config) {
+	t.Helper()
+	a := &api{hang: make(chan struct{}), endpoint: backend(t)}
+	server := httptest.NewTLSServer(a)
+	t.Cleanup(func() {
+		close(a.hang)
+		server.Close()
+	})
+	dir := t.TempDir()
+	c := Config{
+		API: server.URL + "/", Namespace: "prod",
+		TokenFile: filepath.Join(dir, "token"), CAFile: filepath.Join(dir, "ca.crt"),
+	}
+	writeFile(t, c.TokenFile, "first\n")
+	writeFile(t, c.CAFile, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
+
+	return a, c
+}
+
 func backend(t *testing.T) *net.TCPAddr {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -130,17 +163,7 @@ func reset(t *testing.T) {
 
 func TestEndpointsAreWatchedAsTheOwnerOfTheTokenInTheNamespaceThatWasGiven(t *testing.T) {
 	reset(t)
-	a := &api{hang: make(chan struct{}), endpoint: backend(t)}
-	server := httptest.NewTLSServer(a)
-	defer server.Close()
-	defer close(a.hang)
-	dir := t.TempDir()
-	c := Config{
-		API: server.URL + "/", Namespace: "prod",
-		TokenFile: filepath.Join(dir, "token"), CAFile: filepath.Join(dir, "ca.crt"),
-	}
-	writeFile(t, c.TokenFile, "first\n")
-	writeFile(t, c.CAFile, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
+	a, c := secured(t)
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)
 	}
@@ -166,17 +189,7 @@ func TestEndpointsAreWatchedAsTheOwnerOfTheTokenInTheNamespaceThatWasGiven(t *te
 
 func TestEndpointSlicesAreWatchedAsTheOwnerOfTheTokenToo(t *testing.T) {
 	reset(t)
-	a := &api{hang: make(chan struct{}), endpoint: backend(t)}
-	server := httptest.NewTLSServer(a)
-	defer server.Close()
-	defer close(a.hang)
-	dir := t.TempDir()
-	c := Config{
-		API: server.URL, Namespace: "prod",
-		TokenFile: filepath.Join(dir, "token"), CAFile: filepath.Join(dir, "ca.crt"),
-	}
-	writeFile(t, c.TokenFile, "first")
-	writeFile(t, c.CAFile, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
+	a, c := secured(t)
 	if err := c.Register(); err != nil {
 		t.Fatal(err)
 	}
@@ -191,15 +204,12 @@ func TestEndpointSlicesAreWatchedAsTheOwnerOfTheTokenToo(t *testing.T) {
 
 func TestAZoneMakesItPossibleToPreferIt(t *testing.T) {
 	reset(t)
-	a := &api{hang: make(chan struct{}), endpoint: backend(t)}
-	server := httptest.NewServer(a)
-	defer server.Close()
-	defer close(a.hang)
+	_, url := plain(t)
 	const target = "endpointslice:///rng-headless:grpc?zone=prefer"
-	if err := (Config{API: server.URL}).CanResolve(target); err == nil || !strings.Contains(err.Error(), "--zone") {
+	if err := (Config{API: url}).CanResolve(target); err == nil || !strings.Contains(err.Error(), "--zone") {
 		t.Errorf("without a zone: %v", err)
 	}
-	c := Config{API: server.URL, Zone: "a"}
+	c := Config{API: url, Zone: "a"}
 	if err := c.CanResolve(target); err != nil {
 		t.Errorf("with a zone: %v", err)
 	}
@@ -213,11 +223,8 @@ func TestAZoneMakesItPossibleToPreferIt(t *testing.T) {
 
 func TestWithoutATokenNoneIsSent(t *testing.T) {
 	reset(t)
-	a := &api{hang: make(chan struct{}), endpoint: backend(t)}
-	server := httptest.NewServer(a)
-	defer server.Close()
-	defer close(a.hang)
-	if err := (Config{API: server.URL, Namespace: "prod"}).Register(); err != nil {
+	a, url := plain(t)
+	if err := (Config{API: url, Namespace: "prod"}).Register(); err != nil {
 		t.Fatal(err)
 	}
 	if err := check(t, "kubernetes:///rng-headless:grpc"); err != nil {
