@@ -96,7 +96,8 @@ func (s settings) names(name string) []string {
 	}
 	var names []string
 	add := func(candidate string) {
-		if _, ok := dns.IsDomainName(candidate); ok && !slices.Contains(names, candidate) {
+		// A backslash at the end of a suffix takes the dot for a letter of the name.
+		if _, ok := dns.IsDomainName(candidate); ok && dns.IsFqdn(candidate) && !slices.Contains(names, candidate) {
 			names = append(names, candidate)
 		}
 	}

@@ -107,6 +107,7 @@ func FuzzResolvConf(f *testing.F) {
 	for _, seed := range []string{
 		"nameserver 10.96.0.10\nsearch ns.svc.cluster.local svc.cluster.local\noptions ndots:5\n", "search .\noptions rotate timeout:-1 attempts:x",
 		"domain\nnameserver\noptions", "search \\000 a..b \xff", "options timeout:99999999999999999999", "nameserver ::1%\x00",
+		"search \\",
 	} {
 		f.Add(seed, "_grpc._tcp.rng")
 	}
