@@ -113,6 +113,8 @@ lint-go: $(TOOLS)/golangci-lint
 	@files=$$(gofmt -l .); if [ -n "$$files" ]; then echo "run gofmt -w on:"; echo "$$files"; exit 1; fi
 	go vet $(PACKAGES)
 	golangci-lint run
+	@# The tool for a cluster is a module of its own. Its components are not compiled for this.
+	cd tools/cluster && golangci-lint run -c ../../.golangci.yml --build-tags cluster --disable gomoddirectives $(CLUSTER_PACKAGES)
 
 .PHONY: lint-proto
 lint-proto: $(TOOLS)/buf $(TOOLS)/protoc-gen-go $(TOOLS)/protoc-gen-go-grpc
@@ -161,6 +163,30 @@ cross: ## Build everything for every platform of a release.
 		mkdir -p bin/$$platform; \
 		CGO_ENABLED=0 GOOS=$${platform%/*} GOARCH=$${platform#*/} go build -o bin/$$platform/ $(BINARIES); \
 	done
+
+# All of tools/cluster but the components, which are Kubernetes.
+CLUSTER_PACKAGES := . ./image ./network ./pki ./sandbox
+
+bin/cluster: $(shell find tools/cluster -type f)
+	@mkdir -p bin
+	cd tools/cluster && go build -o $(CURDIR)/bin/cluster .
+
+.PHONY: cluster-up
+cluster-up: bin/cluster ## Start a real two-node Kubernetes on this machine, with the images in it (Linux, root).
+	bin/cluster up
+	bin/cluster load
+
+.PHONY: cluster-down
+cluster-down: bin/cluster ## End it. Nothing is left.
+	bin/cluster down
+
+.PHONY: test-cluster-tool
+test-cluster-tool: ## Test what can be tested of the tool that does this without starting a cluster.
+	cd tools/cluster && go vet -tags cluster $(CLUSTER_PACKAGES) && go test -race $(CLUSTER_PACKAGES)
+
+.PHONY: test-cluster
+test-cluster: ## Start clusters, break them, and see that nothing is left (Linux, root; three minutes after the build).
+	cd tools/cluster && go test -tags cluster -count 1 -timeout 40m $(CLUSTER_PACKAGES)
 
 # The base, the platforms and how Go builds are in .ko.yaml.
 KO := ko build --base-import-paths --tags $(IMAGE_TAG) --image-user 65532:65532 \
