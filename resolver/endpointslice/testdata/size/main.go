@@ -1,4 +1,4 @@
-// The smallest program with the resolver, whose size is tested.
+// Command size is the smallest program with the resolver. Its size is tested.
 package main
 
 import (
