@@ -289,6 +289,9 @@ func (k *tool) answers() {
 	if out := k.must("exec", "getent", "hosts", "kubernetes.default"); !strings.HasPrefix(out, network.Kubernetes+" ") {
 		k.t.Errorf("DNS answers %q", out)
 	}
+	if out := k.must("exec", "--node", "0", "kubectl", "get", "--raw", "/readyz"); out != "ok" {
+		k.t.Errorf("kubectl of the cluster, on the control plane: %q", out)
+	}
 	for node := 1; node <= 2; node++ {
 		at := network.Dialer{Pid: k.member(node).PID}
 		conn, err := at.DialContext(k.t.Context(), "tcp", net.JoinHostPort(network.Kubernetes, "443"))

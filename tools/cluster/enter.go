@@ -46,9 +46,12 @@ func (kubeconfigCommand) Run(c *cluster) error {
 }
 
 type execCommand struct {
-	Node    int      `default:"1" help:"Node whose network it is, from 1."`
+	Node    int      `default:"1" help:"Node whose network it is, from 1; 0 for the control plane's."`
 	Command []string `arg:"" passthrough:"" help:"Command and its arguments."`
 }
+
+// commandsFolder holds what a command of exec can call beside the machine's programs.
+const commandsFolder = "commands"
 
 // Run becomes the command, in the network of a node and with the cluster's DNS. Everything
 // else, files and users and processes, stays the machine's.
@@ -66,6 +69,10 @@ func (e execCommand) Run(c *cluster) error {
 	}
 	node, err := r.node(e.Node)
 	if err != nil {
+		return err
+	}
+	// So that what it calls finds a kubectl: this cluster's.
+	if err := os.Setenv("PATH", c.run(commandsFolder)+string(filepath.ListSeparator)+os.Getenv("PATH")); err != nil {
 		return err
 	}
 	program, err := exec.LookPath(command[0])

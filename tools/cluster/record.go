@@ -88,10 +88,10 @@ func (c *cluster) running() (*record, error) {
 	return r, nil
 }
 
-// node is the sandbox of node k, which counts from 1.
+// node is the sandbox of node k, which counts from 1; 0 is the control plane.
 func (r *record) node(k int) (member, error) {
-	if k < 1 || k > r.Nodes {
-		return member{}, fmt.Errorf("--node: %d, but there are 1 to %d", k, r.Nodes)
+	if k < 0 || k > r.Nodes {
+		return member{}, fmt.Errorf("--node: %d, but there are 1 to %d, and 0 for the control plane", k, r.Nodes)
 	}
 
 	return r.Members[k], nil

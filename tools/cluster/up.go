@@ -105,6 +105,12 @@ func (c *cluster) create(ctx context.Context, u upCommand) error {
 	if err := os.WriteFile(c.run("resolv.conf"), []byte(resolvConf), 0o644); err != nil {
 		return err
 	}
+	if err := os.Mkdir(c.run(commandsFolder), 0o755); err != nil {
+		return err
+	}
+	if err := os.Symlink(c.bin("kube"), c.run(commandsFolder, "kubectl")); err != nil {
+		return err
+	}
 	if err := c.makeCgroups(names[1:]); err != nil {
 		return err
 	}
