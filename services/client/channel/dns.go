@@ -45,15 +45,26 @@ func (d DNS) Validate() error {
 func (d DNS) Apply() {
 	dns.SetMinResolutionInterval(d.MinResolutionInterval)
 	resolver.Register(srv.NewBuilder(srv.Config{Server: d.Server}))
-	if d.Server == "" {
-		return
+	net.DefaultResolver = d.resolver()
+}
+
+// resolver is what gRPC's dns scheme looks names up with.
+func (d DNS) resolver() *net.Resolver {
+	r := &net.Resolver{
+		// A look-up is many queries: A and AAAA, for each name of the search list. Go takes a
+		// denial of one for the answer even when another has failed, and gRPC then gives up all
+		// the addresses it has. So a client that looked a name up while the DNS servers came
+		// back lost every connection. With this, the look-up fails, and the addresses stay.
+		StrictErrors: true,
 	}
-	net.DefaultResolver = &net.Resolver{
-		PreferGo: true,
-		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+	if d.Server != "" {
+		r.PreferGo = true // the system's own asks whom it likes
+		r.Dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
 			var dialer net.Dialer
 
 			return dialer.DialContext(ctx, network, d.Server)
-		},
+		}
 	}
+
+	return r
 }
