@@ -180,6 +180,36 @@ cluster-up: bin/cluster ## Start a real two-node Kubernetes on this machine, wit
 cluster-down: bin/cluster ## End it. Nothing is left.
 	bin/cluster down
 
+# A second cluster, beside the first: Services by kube-proxy's other mode.
+IPTABLES_CLUSTER := bin/cluster --home $(CURDIR)/.cache/cluster-iptables
+# What is particular to ClusterIP Services is tested there once more.
+CLUSTERIP_TESTS := -overlays clusterip,clusterip-max-connection-age -test.skip 'README|without_DNS|good_order'
+
+.PHONY: e2e
+e2e: e2e-overlays ## Test every overlay on a real Kubernetes, and the resolvers with its API server (Linux, root; eleven minutes after the build).
+	@# These two leave the processors idle most of the time, and each other alone.
+	$(MAKE) --no-print-directory -j2 e2e-resolvers e2e-iptables
+
+.PHONY: e2e-tests
+e2e-tests: cluster-up
+	@# Outside: within the cluster's network there is no module proxy.
+	go test -c -tags e2e -o bin/ ./tools/e2e ./tools/conformance/kubernetes
+
+.PHONY: e2e-overlays
+e2e-overlays: e2e-tests
+	bin/cluster exec bin/e2e.test -context evenkeel -out out/e2e -test.v -test.timeout 20m
+
+.PHONY: e2e-resolvers
+e2e-resolvers: e2e-tests
+	EVENKEEL_CLUSTER=$(CURDIR)/bin/cluster bin/cluster exec --node 0 bin/kubernetes.test -test.v -test.timeout 10m
+
+.PHONY: e2e-iptables
+e2e-iptables: e2e-tests
+	$(IPTABLES_CLUSTER) up --proxy-mode iptables
+	status=0; { $(IPTABLES_CLUSTER) load && \
+		$(IPTABLES_CLUSTER) exec bin/e2e.test -context evenkeel -test.timeout 10m $(CLUSTERIP_TESTS); } || status=$$?; \
+		$(IPTABLES_CLUSTER) down; exit $$status
+
 .PHONY: test-cluster-tool
 test-cluster-tool: ## Test what can be tested of the tool that does this without starting a cluster.
 	cd tools/cluster && go vet -tags cluster $(CLUSTER_PACKAGES) && go test -race $(CLUSTER_PACKAGES)
@@ -213,17 +243,26 @@ test-images: $(TOOLS)/ko $(TOOLS)/crane ## Build the images on a base made here,
 # Not run here, where there is no Docker: see deploy/kind/README.md.
 OVERLAY := endpointslice
 
-.PHONY: kind-up
-kind-up: IMAGE_PLATFORMS := linux/$(shell go env GOARCH)
-kind-up: $(TOOLS)/kind images ## Start a cluster in Docker with the images in it, and apply OVERLAY.
+.PHONY: kind-cluster
+kind-cluster: IMAGE_PLATFORMS := linux/$(shell go env GOARCH)
+kind-cluster: $(TOOLS)/kind images
 	kind get clusters | grep -x evenkeel >/dev/null || kind create cluster --config deploy/kind/cluster.yaml --wait 5m
 	kind load image-archive out/images/$(subst /,-,$(IMAGE_PLATFORMS)).tar --name evenkeel
+
+.PHONY: kind-up
+kind-up: kind-cluster ## Start a cluster in Docker with the images in it, and apply OVERLAY.
 	kubectl --context kind-evenkeel apply -k kustomize/overlays/$(OVERLAY)
 	kubectl --context kind-evenkeel -n $(OVERLAY) wait --for=condition=Available --timeout=3m deployment --all
 
 .PHONY: kind-check
 kind-check: ## Run every overlay on that cluster, one after the other.
 	deploy/kind/check kind-evenkeel
+
+.PHONY: kind-e2e
+kind-e2e: kind-cluster ## Run the end-to-end tests on it. No overlay may be applied there.
+	kubectl config use-context kind-evenkeel
+	go test -tags e2e -v -timeout 40m ./tools/e2e -context kind-evenkeel -out out/e2e
+	go test -tags e2e -v -timeout 20m ./tools/conformance/kubernetes
 
 .PHONY: kind-down
 kind-down: $(TOOLS)/kind ## Delete that cluster.
