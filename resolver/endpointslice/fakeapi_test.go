@@ -36,6 +36,7 @@ type api struct {
 	gone     bool // the next watch of an old version is told that it is expired
 	down     bool
 	silent   bool     // takes requests and does not answer
+	hasty    bool     // ends each watch before it has said anything
 	requests []string // "list" and "watch", as they came
 	watching int
 }
@@ -138,7 +139,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	a.mu.Lock()
 	a.requests = append(a.requests, verb)
-	status, token, noState, down, silent, kick := a.status[verb], a.token, a.noState, a.down, a.silent, a.kick
+	status, token, noState, down, silent, hasty, kick := a.status[verb], a.token, a.noState, a.down, a.silent, a.hasty, a.kick
 	a.mu.Unlock()
 	withState := r.URL.Query().Get("sendInitialEvents") == "true"
 	switch {
@@ -159,6 +160,8 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.list(w)
 	case withState && noState:
 		refuse(w, http.StatusUnprocessableEntity, metav1.StatusReasonInvalid)
+	case hasty:
+		w.Header().Set("Content-Type", "application/json")
 	default:
 		a.watch(w, r, withState)
 	}

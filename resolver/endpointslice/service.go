@@ -26,8 +26,8 @@ import (
 // of a server that comes back do not come all at once.
 const (
 	firstBackoff = 200 * time.Millisecond
-	// maxBackoff is for a server that does not answer or refuses, and maxBackoffSynced for one that sends the state and
-	// then ends the watch.
+	// maxBackoff is for a server that does not answer or refuses, and maxBackoffSynced, for each request that the turn
+	// took, for one that sends the state and then ends the watch.
 	maxBackoff       = 10 * time.Second
 	maxBackoffSynced = time.Second
 	// firstAnswer is how long a channel waits for the API server until it says that it waits.
@@ -103,7 +103,7 @@ func (s *service) run(ctx context.Context) {
 		}
 		limit := maxBackoff
 		if synced && !s.source.told {
-			limit = maxBackoffSynced
+			limit = maxBackoffSynced * time.Duration(s.source.asked)
 		}
 		if !s.sleep(ctx, backoff(failures, limit)) {
 			return

@@ -49,6 +49,7 @@ type source struct {
 	busy sync.RWMutex
 
 	// Of one turn of the reflector, which is a list and the watches after it.
+	asked       int       // requests sent
 	opened      time.Time // when its last watch began
 	forgiven    bool      // whether a watch that was over at once did not count
 	unreachable error     // why it makes no sense to send another request in this turn
@@ -64,7 +65,7 @@ func newSource(client rest.Interface, namespace, service string, clk clock.Passi
 }
 
 func (s *source) beginTurn() {
-	s.opened, s.forgiven, s.unreachable, s.told, s.denied = time.Time{}, false, nil, false, nil
+	s.asked, s.opened, s.forgiven, s.unreachable, s.told, s.denied = 0, time.Time{}, false, nil, false, nil
 }
 
 // wait waits for what the reflector did not wait for.
@@ -89,6 +90,7 @@ func (s *source) ListWithContext(ctx context.Context, options metav1.ListOptions
 	if s.unreachable != nil {
 		return nil, s.unreachable
 	}
+	s.asked++
 	found := &discoveryv1.EndpointSliceList{}
 	if err := s.request(&options).Do(ctx).Into(found); err != nil {
 		if !isExpired(err) { // after which the reflector asks for the newest
@@ -107,6 +109,7 @@ func (s *source) WatchWithContext(ctx context.Context, options metav1.ListOption
 	}
 	withState := options.SendInitialEvents != nil
 	options.Watch = true
+	s.asked++
 	w, err := s.request(&options).Watch(ctx)
 	if err == nil && reflect.TypeOf(w) == emptyWatch {
 		err = errNoAnswer

@@ -121,6 +121,30 @@ func TestClosedWatchesAreResumedWithoutAStorm(t *testing.T) {
 	}
 }
 
+func TestWatchesThatEndBeforeTheStateAreNoStorm(t *testing.T) {
+	a := newAPI(t, sliceOf("rng-1", 8081, pod("a", "10.0.0.1")))
+	clock := clocktesting.NewFakeClock(time.Now())
+	c := resolve(t, clockedBuilder(a, clock), target)
+	c.wantEndpoints(t, "10.0.0.1:8081")
+	eventually(t, "a watch", func() bool { return a.watchers() == 1 })
+
+	a.set(func() { a.hasty = true })
+	a.endWatches()
+	requests := a.count("list") + a.count("watch")
+	started := clock.Now()
+	advance(t, clock, "60 s", func() bool { return clock.Since(started) >= 60*time.Second })
+	requests = a.count("list") + a.count("watch") - requests
+	// A turn is a watch, the list after it, which brings the state, and the next watch.
+	if requests < 9 || requests > 60 {
+		t.Errorf("%d requests in 60 s", requests)
+	}
+
+	a.put(sliceOf("rng-2", 8081, pod("b", "10.0.0.2")))
+	a.set(func() { a.hasty = false })
+	advance(t, clock, "the change", func() bool { return a.watchers() == 1 })
+	c.wantEndpoints(t, "10.0.0.1:8081", "10.0.0.2:8081")
+}
+
 func TestAnOutageLeavesTheLastEndpoints(t *testing.T) {
 	a := newAPI(t, sliceOf("rng-1", 8081, pod("a", "10.0.0.1")))
 	clock := clocktesting.NewFakeClock(time.Now())
