@@ -19,6 +19,7 @@ type channel struct {
 	resolver.ClientConn // nil: for methods that gRPC may add
 
 	resolver resolver.Resolver
+	slack    float64 // see Cluster
 
 	mu        sync.Mutex
 	changed   chan struct{} // closed at the next report
@@ -30,7 +31,7 @@ type channel struct {
 	late      int // reports after Close had returned
 }
 
-func newChannel() *channel { return &channel{changed: make(chan struct{})} }
+func newChannel(slack float64) *channel { return &channel{slack: slack, changed: make(chan struct{})} }
 
 // UpdateState remembers a state. As the LB policies of grpc-go do, it refuses one without any address.
 func (c *channel) UpdateState(state resolver.State) error {
@@ -109,9 +110,15 @@ func (c *channel) until(ctx context.Context, limit time.Duration, holds func() b
 	}
 }
 
+// stretched is a limit by a cluster's slack.
+func stretched(limit time.Duration, slack float64) time.Duration {
+	return time.Duration(float64(limit) * slack)
+}
+
 // sees waits for a state of exactly these endpoints, in any order.
 func (c *channel) sees(ctx context.Context, limit time.Duration, endpoints ...string) error {
 	slices.Sort(endpoints)
+	limit = stretched(limit, c.slack)
 	if c.until(ctx, limit, func() bool { return c.updates > 0 && slices.Equal(described(c.endpoints), endpoints) }) {
 		return nil
 	}
@@ -140,6 +147,7 @@ func (c *channel) hears(ctx context.Context, limit time.Duration, parts ...strin
 			return !slices.ContainsFunc(strings.Split(part, "|"), func(word string) bool { return strings.Contains(err.Error(), word) })
 		})
 	}
+	limit = stretched(limit, c.slack)
 	if c.until(ctx, limit, func() bool { return slices.ContainsFunc(c.errors, says) }) {
 		return nil
 	}

@@ -6,8 +6,8 @@
 //
 // The parts:
 //
-//   - a [Cluster] is an API server, and what can be done to it. [StandIn] is the one that is here. Its documentation says
-//     what a second one, over a real kube-apiserver, has to do;
+//   - a [Cluster] is an API server, and what can be done to it. [StandIn] is the one that is here; the package
+//     kubernetes below this one has another, over a real kube-apiserver, and tests that kill and compact that;
 //   - a [Resolver] is one column of the table: how to make its builder, and what it reads;
 //   - a [Behaviour] is one row. [Run] runs it for one resolver on one cluster, and gives a [Result];
 //   - [Table] and [Splice] put results into the document.
@@ -18,5 +18,6 @@
 // Behaviours use the time package and no other clock. In this repository those without RPCs run in a bubble of
 // testing/synctest, with the API server on a network in memory: a minute without an API server takes no time, a
 // resolver without a clock of its own can be timed as well as one with, and a goroutine that is left behind is seen.
-// Against a real API server the same behaviours take the time that they say.
+// Against a real API server the same behaviours take the time that they say, and a resolver gets more time, by
+// [Cluster.Slack].
 package conformance

@@ -237,10 +237,15 @@ var endpointBehaviours = []Behaviour{
 			return err
 		}
 		c.forget()
-		for i := range changes {
-			if err := s.service.set(ctx, sliceOf("a", many(0, 2+i)...)); err != nil {
-				return err
+		if err := s.cluster.AtOnce(func() error {
+			var errs []error
+			for i := range changes {
+				errs = append(errs, s.service.set(ctx, sliceOf("a", many(0, 2+i)...)))
 			}
+
+			return errors.Join(errs...)
+		}); err != nil {
+			return err
 		}
 		if err := c.sees(ctx, 200*time.Millisecond, on(ipsOf(many(0, 1+changes))...)...); err != nil {
 			return err

@@ -27,7 +27,7 @@ var permissionBehaviours = []Behaviour{
 
 		return c.sees(ctx, recovery, on("10.0.0.1")...)
 	}},
-	{Name: "The permission is taken away for 60 s: the endpoints stay, an error names it, changes are seen after it", drive: func(ctx context.Context, s *stage) error {
+	{Name: "The permission is taken away for 60 s: the endpoints stay, an error names it, changes are seen after it", Long: true, drive: func(ctx context.Context, s *stage) error {
 		c, err := s.begin(ctx, sliceOf("a", at("10.0.0.1")...))
 		if err != nil {
 			return err

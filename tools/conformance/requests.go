@@ -86,11 +86,13 @@ func (r *requests) opened(first int) int {
 
 // end does what ends the requests that are open, and waits until the resolver has seen it: what changes afterwards
 // cannot reach it by one of those.
-func (r *requests) end(ctx context.Context, by func()) error {
+func (r *requests) end(ctx context.Context, limit time.Duration, by func() error) error {
 	made := r.count()
-	by()
+	if err := by(); err != nil {
+		return err
+	}
 	for start := time.Now(); r.opened(made) > 0; {
-		if time.Since(start) > soon || ctx.Err() != nil {
+		if time.Since(start) > limit || ctx.Err() != nil {
 			return errors.New("a watch that the server ended is still open")
 		}
 		pass(ctx, time.Millisecond)

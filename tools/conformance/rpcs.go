@@ -105,6 +105,7 @@ var rpcBehaviours = []Behaviour{
 type caller struct {
 	health  healthpb.HealthClient
 	service *service
+	soon    time.Duration
 }
 
 // The policies under which RPCs are made: pick_first is what a channel has without a service config, and round_robin
@@ -113,7 +114,7 @@ var policies = []string{"round_robin", "pick_first"}
 
 // calls runs a function with a channel to the Service, under each policy.
 func (s *stage) calls(ctx context.Context, run func(context.Context, *caller) error) error {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, s.limit(20*time.Second))
 	defer cancel()
 	builder, err := s.builder(Settings{})
 	if err != nil {
@@ -127,7 +128,7 @@ func (s *stage) calls(ctx context.Context, run func(context.Context, *caller) er
 		if err != nil {
 			return fmt.Errorf("make a channel: %w", err)
 		}
-		err = run(ctx, &caller{healthpb.NewHealthClient(conn), s.service})
+		err = run(ctx, &caller{healthpb.NewHealthClient(conn), s.service, s.limit(soon)})
 		_ = conn.Close() // its error is that it is closed already
 		if err != nil {
 			return fmt.Errorf("%s: %w", policy, err)
@@ -163,7 +164,7 @@ func (c *caller) reaches(ctx context.Context, b *backend) error {
 // unavailable wants RPCs to fail with UNAVAILABLE and the name of the Service, within 2 s. Until the news is there,
 // they may fail otherwise.
 func (c *caller) unavailable(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, soon)
+	ctx, cancel := context.WithTimeout(ctx, c.soon)
 	defer cancel()
 	var last error
 	for {
@@ -175,7 +176,7 @@ func (c *caller) unavailable(ctx context.Context) error {
 			return nil
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("RPCs hang: after 2 s %s", inWords(err))
+			return fmt.Errorf("RPCs hang: after %v s %s", c.soon.Seconds(), inWords(err))
 		}
 		last = err
 		pass(ctx, time.Millisecond)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"runtime/pprof"
 	"slices"
 )
 
@@ -13,6 +14,8 @@ type Behaviour struct {
 	Name string
 	// Sockets says that it makes RPCs over sockets, so that it cannot run in a bubble of testing/synctest.
 	Sockets bool
+	// Long says that it takes a minute or more, and is idle for most of it.
+	Long bool
 	// drive returns nil if the resolver behaves so, or else what was seen instead.
 	drive func(context.Context, *stage) error
 }
@@ -76,6 +79,12 @@ func (n notApplicableError) Error() string { return "not applicable: " + string(
 // Run runs a behaviour on a cluster that it has to itself. The folder is for its files. A panic in the behaviour
 // is a result; one in a goroutine of the resolver is not, and cannot be caught.
 func Run(ctx context.Context, b Behaviour, r Resolver, cluster Cluster, folder string) (result Result) {
+	pprof.Do(ctx, ownLabel(), func(ctx context.Context) { result = run(ctx, b, r, cluster, folder) })
+
+	return result
+}
+
+func run(ctx context.Context, b Behaviour, r Resolver, cluster Cluster, folder string) (result Result) {
 	s, err := newStage(ctx, r, cluster, folder)
 	if err != nil {
 		return Failed("the stage is not ready: %v", err)

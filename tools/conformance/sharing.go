@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
-	"slices"
-	"strings"
 	"time"
 )
 
@@ -134,7 +131,7 @@ func (s *stage) leavesNothing(ctx context.Context, c *channel) error {
 	var left string
 	open := func() int { return s.requests.opened(s.requests.count()) }
 	for range 20 {
-		if left = running(s.resolver.Packages); left == "" && open() == 0 {
+		if left = running(ctx, s.resolver.Packages); left == "" && open() == 0 {
 			break
 		}
 		pass(ctx, 50*time.Millisecond)
@@ -158,39 +155,4 @@ func (c *channel) untold() error {
 	}
 
 	return nil
-}
-
-// running finds a goroutine that runs code of some packages, and names its function there. Goroutines of other bubbles
-// of testing/synctest do not count: they are of other behaviours.
-func running(packages []string) string {
-	stacks := make([]byte, 1<<20)
-	stacks = stacks[:runtime.Stack(stacks, true)]
-	goroutines := strings.Split(string(stacks), "\n\n") // this one is the first
-	here := bubbleOf(goroutines[0])
-	for _, goroutine := range goroutines[1:] {
-		if bubbleOf(goroutine) != here {
-			continue
-		}
-		for line := range strings.Lines(goroutine) {
-			line = strings.TrimSpace(line)
-			if strings.HasPrefix(line, "created by") {
-				break
-			}
-			if slices.ContainsFunc(packages, func(prefix string) bool { return strings.HasPrefix(line, prefix) }) {
-				function := line[:strings.LastIndexByte(line, '(')]
-
-				return function[strings.LastIndexByte(function, '/')+1:]
-			}
-		}
-	}
-
-	return ""
-}
-
-// bubbleOf reads the bubble from the first line of a goroutine's trace, such as "goroutine 7 [select, synctest bubble 2]:".
-func bubbleOf(goroutine string) string {
-	head, _, _ := strings.Cut(goroutine, "\n")
-	_, bubble, _ := strings.Cut(head, "synctest bubble ")
-
-	return strings.TrimRight(bubble, "]:")
 }

@@ -5,13 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"path/filepath"
 	"time"
 
 	"google.golang.org/grpc/resolver"
-	rbacv1 "k8s.io/api/rbac/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // How long a behaviour waits for what must come.
@@ -56,66 +53,15 @@ func newStage(ctx context.Context, r Resolver, cluster Cluster, folder string) (
 		builders:  map[Settings]resolver.Builder{},
 		tokenFile: filepath.Join(folder, "token"),
 	}
-	if err := s.permit(ctx); err != nil {
+	if err := s.renewToken(ctx); err != nil {
 		return nil, err
 	}
 
-	return s, s.renewToken(ctx)
+	return s, s.permit(ctx)
 }
 
-func (s *stage) role() (*rbacv1.Role, *rbacv1.RoleBinding) {
-	meta := metav1.ObjectMeta{Namespace: s.service.namespace, Name: serviceAccount}
-	role := &rbacv1.Role{ObjectMeta: meta, Rules: []rbacv1.PolicyRule{
-		{Verbs: []string{"get", "list", "watch"}, APIGroups: []string{"discovery.k8s.io"}, Resources: []string{"endpointslices"}},
-		{Verbs: []string{"get", "list", "watch"}, APIGroups: []string{""}, Resources: []string{"endpoints"}},
-	}}
-	binding := &rbacv1.RoleBinding{
-		ObjectMeta: meta,
-		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: s.service.namespace, Name: serviceAccount}},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: serviceAccount},
-	}
-
-	return role, binding
-}
-
-// permit lets the client read slices and Endpoints.
-func (s *stage) permit(ctx context.Context) error {
-	role, binding := s.role()
-	if err := errors.Join(s.cluster.Put(ctx, role), s.cluster.Put(ctx, binding)); err != nil {
-		return fmt.Errorf("write the Role: %w", err)
-	}
-
-	return nil
-}
-
-// forbid takes that away.
-func (s *stage) forbid(ctx context.Context) error {
-	role, binding := s.role()
-	if err := errors.Join(s.cluster.Delete(ctx, binding), s.cluster.Delete(ctx, role)); err != nil {
-		return fmt.Errorf("delete the Role: %w", err)
-	}
-
-	return nil
-}
-
-// renewToken puts a new token into the client's file. The old one stays valid.
-func (s *stage) renewToken(ctx context.Context) error {
-	token, err := s.cluster.IssueToken(ctx, s.service.namespace, serviceAccount)
-	if err != nil {
-		return fmt.Errorf("issue a token: %w", err)
-	}
-	// As the kubelet does: the file is replaced, so that nobody reads half of it.
-	next := s.tokenFile + ".next"
-	if err := os.WriteFile(next, []byte(token), 0o600); err != nil {
-		return fmt.Errorf("write the token: %w", err)
-	}
-	if err := os.Rename(next, s.tokenFile); err != nil {
-		return fmt.Errorf("write the token: %w", err)
-	}
-	s.token = token
-
-	return nil
-}
+// limit is how long a behaviour waits here where it says so long.
+func (s *stage) limit(said time.Duration) time.Duration { return stretched(said, s.cluster.Slack()) }
 
 // builder returns the one builder for these settings.
 func (s *stage) builder(settings Settings) (resolver.Builder, error) {
@@ -125,7 +71,7 @@ func (s *stage) builder(settings Settings) (resolver.Builder, error) {
 	config := s.cluster.REST()
 	access := *config
 	access.BearerTokenFile = s.tokenFile
-	access.WrapTransport = s.requests.through
+	access.Wrap(s.requests.through)
 	made, err := s.resolver.NewBuilder(&access, settings)
 	if err != nil {
 		return nil, fmt.Errorf("make a builder: %w", err)
@@ -146,7 +92,7 @@ func (s *stage) open(settings Settings, target string) (*channel, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the target: %w", err)
 	}
-	c := newChannel()
+	c := newChannel(s.cluster.Slack())
 	if c.resolver, err = builder.Build(resolver.Target{URL: *u}, c, resolver.BuildOptions{}); err != nil {
 		return nil, fmt.Errorf("make a resolver: %w", err)
 	}
@@ -202,12 +148,16 @@ func on(ips ...string) []string {
 
 // endWatches ends the watches in good order.
 func (s *stage) endWatches(ctx context.Context) error {
-	return s.requests.end(ctx, s.cluster.CloseWatches)
+	return s.requests.end(ctx, s.limit(soon), func() error {
+		s.cluster.CloseWatches()
+
+		return nil
+	})
 }
 
 // outage takes the API away, or brings it back.
 func (s *stage) outage(ctx context.Context, outage Outage) error {
-	return s.requests.end(ctx, func() { s.cluster.SetOutage(outage) })
+	return s.requests.end(ctx, s.limit(soon), func() error { return s.cluster.SetOutage(outage) })
 }
 
 // pass lets time go by.

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"sync"
-	"sync/atomic"
 	"syscall"
 
 	corev1 "k8s.io/api/core/v1"
@@ -27,8 +26,11 @@ type StandIn struct {
 	server    *apiserver.Server
 	http      *http.Server
 	transport *http.Transport
-	refusing  atomic.Bool
 	served    chan struct{} // closed when it no longer serves
+
+	mu     sync.Mutex
+	outage Outage
+	over   chan struct{} // closed when the outage is
 }
 
 // NewStandIn starts a stand-in on a listener, which clients reach by dialling. See Loopback and Memory for both.
@@ -38,11 +40,22 @@ func NewStandIn(listener net.Listener, dial func(context.Context, string, string
 		store:  store,
 		server: apiserver.NewServer(store, apiserver.Options{}),
 		served: make(chan struct{}),
+		over:   make(chan struct{}),
 	}
 	s.transport = &http.Transport{
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			if s.refusing.Load() {
+			s.mu.Lock()
+			outage, over := s.outage, s.over
+			s.mu.Unlock()
+			switch outage {
+			case Refusing:
 				return nil, &net.OpError{Op: "dial", Net: network, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+			case Silent:
+				select {
+				case <-over:
+				case <-ctx.Done():
+					return nil, ctx.Err()
+				}
 			}
 
 			return dial(ctx, network, listener.Addr().String())
@@ -111,17 +124,32 @@ func (s *StandIn) RevokeToken(_ context.Context, token string) error {
 	return nil
 }
 
-// SetOutage refuses connections where they are dialled, and has the server break those that there are.
-func (s *StandIn) SetOutage(outage Outage) {
-	s.refusing.Store(outage == Refusing)
+// SetOutage refuses or delays connections where they are dialled, and has the server break those that there are.
+func (s *StandIn) SetOutage(outage Outage) error {
 	s.server.SetDown(outage != Up)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.over)
+	s.outage, s.over = outage, make(chan struct{})
+
+	return nil
 }
 
 // CloseWatches is the server's.
 func (s *StandIn) CloseWatches() { s.server.CloseWatches() }
 
 // Expire compacts the store.
-func (s *StandIn) Expire() { s.store.Compact() }
+func (s *StandIn) Expire(context.Context) error {
+	s.store.Compact()
+
+	return nil
+}
+
+// AtOnce need do nothing: a write takes no time.
+func (s *StandIn) AtOnce(write func() error) error { return write() }
+
+// Slack is none.
+func (s *StandIn) Slack() float64 { return 1 }
 
 // BackendHost is the loopback interface: the stand-in does not validate addresses.
 func (s *StandIn) BackendHost() string { return "127.0.0.1" }
