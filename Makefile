@@ -193,7 +193,8 @@ e2e: e2e-overlays ## Test every overlay on a real Kubernetes, and the resolvers 
 .PHONY: e2e-tests
 e2e-tests: cluster-up
 	@# Outside: within the cluster's network there is no module proxy.
-	go test -c -tags e2e -o bin/ ./tools/e2e ./tools/conformance/kubernetes
+	go test -c -tags e2e -o bin/e2e.test ./tools/e2e
+	go test -c -tags e2e -o bin/conformance.test ./tools/conformance/kubernetes
 
 .PHONY: e2e-overlays
 e2e-overlays: e2e-tests
@@ -201,7 +202,7 @@ e2e-overlays: e2e-tests
 
 .PHONY: e2e-resolvers
 e2e-resolvers: e2e-tests
-	EVENKEEL_CLUSTER=$(CURDIR)/bin/cluster bin/cluster exec --node 0 bin/kubernetes.test -test.v -test.timeout 10m
+	EVENKEEL_CLUSTER=$(CURDIR)/bin/cluster bin/cluster exec --node 0 bin/conformance.test -test.v -test.timeout 10m
 
 .PHONY: e2e-iptables
 e2e-iptables: e2e-tests
