@@ -155,7 +155,7 @@ func (r result) String() string {
 // quiet is how long nothing fails once a change is over for an overlay. gRPC looks a name up at most every 30 s, so
 // that an outage which a strategy gets itself into by old addresses may end that late: it is waited for.
 const (
-	quiet  = 4 * time.Second
+	quiet  = 3 * time.Second
 	outage = 45 * time.Second
 )
 
