@@ -44,7 +44,7 @@ var faultBehaviours = []Behaviour{
 			return err
 		}
 		// A resolver may take a watch that is over sooner for a failure, and not resume it.
-		if err := c.keeps(ctx, soon, on("10.0.0.1", "10.0.0.2", "10.0.0.3")...); err != nil {
+		if err := s.requests.lasted(ctx, soon, recovery); err != nil {
 			return err
 		}
 		c.forget()

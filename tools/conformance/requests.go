@@ -3,6 +3,7 @@ package conformance
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -14,7 +15,8 @@ import (
 type requests struct {
 	mu   sync.Mutex
 	made int
-	open []int // numbers of those whose answer is neither read to its end nor given up
+	open []int     // numbers of those whose answer is neither read to its end nor given up
+	last time.Time // when one was made, answered or over
 }
 
 // through counts the requests that go through a transport, refused ones too.
@@ -40,6 +42,7 @@ func (c *counting) RoundTrip(request *http.Request) (*http.Response, error) {
 
 		return nil, err
 	}
+	c.requests.answered()
 	// The transport ends a request whose context is done, whether or not the body is closed.
 	context.AfterFunc(request.Context(), over)
 	response.Body = &answer{ReadCloser: response.Body, over: over}
@@ -52,14 +55,37 @@ func (r *requests) begin() int {
 	defer r.mu.Unlock()
 	r.made++
 	r.open = append(r.open, r.made)
+	r.last = time.Now()
 
 	return r.made
+}
+
+func (r *requests) answered() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.last = time.Now()
 }
 
 func (r *requests) over(number int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.open = slices.DeleteFunc(r.open, func(open int) bool { return open == number })
+	r.last = time.Now()
+}
+
+// lasted waits until one request, which must be a watch, has been open alone for so long.
+func (r *requests) lasted(ctx context.Context, d, limit time.Duration) error {
+	for start := time.Now(); ; pass(ctx, time.Millisecond) {
+		r.mu.Lock()
+		lasts := len(r.open) == 1 && time.Since(r.last) >= d
+		r.mu.Unlock()
+		if lasts {
+			return nil
+		}
+		if time.Since(start) > limit || ctx.Err() != nil {
+			return fmt.Errorf("no watch has lasted for %v", d)
+		}
+	}
 }
 
 // count is how many were made so far.

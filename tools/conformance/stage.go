@@ -157,6 +157,10 @@ func (s *stage) endWatches(ctx context.Context) error {
 
 // outage takes the API away, or brings it back.
 func (s *stage) outage(ctx context.Context, outage Outage) error {
+	if outage == Up { // which ends nothing
+		return s.cluster.SetOutage(outage)
+	}
+
 	return s.requests.end(ctx, s.limit(soon), func() error { return s.cluster.SetOutage(outage) })
 }
 

@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -32,6 +34,8 @@ var (
 	root string                // of the source tree
 	all  []string              // names of the overlays
 	api  *kubernetes.Clientset // of the cluster
+
+	dnsReplicas string // of CoreDNS, when the tests began
 )
 
 func TestMain(m *testing.M) {
@@ -44,12 +48,42 @@ func TestMain(m *testing.M) {
 		fmt.Fprintf(os.Stderr, "e2e: %v\n", err)
 		os.Exit(2)
 	}
+	restoreOnInterrupt()
 	code := m.Run()
 	if err := gone(context.Background()); err != nil {
 		fmt.Fprintf(os.Stderr, "e2e: %v\n", err)
 		code = 1
 	}
 	os.Exit(code)
+}
+
+// restoreOnInterrupt has Ctrl-C leave the cluster as it was: tests that are cut short do not clean up.
+func restoreOnInterrupt() {
+	interrupted, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-interrupted.Done()
+		stop() // a second one ends it at once
+		fmt.Fprintln(os.Stderr, "e2e: interrupted: deleting the overlays; nodes and DNS are put back")
+		ctx := context.Background()
+		var errs []error
+		for _, name := range all {
+			err := api.CoreV1().Namespaces().Delete(ctx, name, metav1.DeleteOptions{})
+			if !apierrors.IsNotFound(err) {
+				errs = append(errs, err)
+			}
+		}
+		nodes, err := workers(ctx)
+		errs = append(errs, err)
+		for _, node := range nodes {
+			_, err := kubectl(ctx, "uncordon", node)
+			errs = append(errs, err)
+		}
+		errs = append(errs, scaleDNS(ctx, dnsReplicas), gone(ctx))
+		if err := errors.Join(errs...); err != nil {
+			fmt.Fprintf(os.Stderr, "e2e: %v\n", err)
+		}
+		os.Exit(130)
+	}()
 }
 
 // gone waits until the namespaces of the overlays are gone: tests do not wait for what they delete.
@@ -108,8 +142,9 @@ func prepare(ctx context.Context) error {
 			return fmt.Errorf("namespace %s exists, and the overlay of that name is to be tested: kubectl delete -k kustomize/overlays/%s", name, name)
 		}
 	}
+	dnsReplicas, err = kubectl(ctx, "-n", "kube-system", "get", dns, "-o", "jsonpath={.spec.replicas}")
 
-	return nil
+	return err
 }
 
 // sourceTree is the folder above that has the overlays in it.

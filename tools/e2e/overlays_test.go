@@ -195,21 +195,23 @@ func pass(t *testing.T, d time.Duration, what string) {
 	}
 }
 
-func withoutDNS(t *testing.T, overlays []overlay) {
-	const dns = "deployment/coredns"
-	replicas := must(t, "-n", "kube-system", "get", dns, "-o", "jsonpath={.spec.replicas}")
-	scale := func(ctx context.Context, to string) error {
-		_, err := kubectl(ctx, "-n", "kube-system", "scale", dns, "--replicas="+to)
+// dns is the Deployment of the cluster's DNS.
+const dns = "deployment/coredns"
 
-		return err
-	}
+func scaleDNS(ctx context.Context, replicas string) error {
+	_, err := kubectl(ctx, "-n", "kube-system", "scale", dns, "--replicas="+replicas)
+
+	return err
+}
+
+func withoutDNS(t *testing.T, overlays []overlay) {
 	t.Cleanup(func() {
-		if err := scale(context.WithoutCancel(t.Context()), replicas); err != nil {
+		if err := scaleDNS(context.WithoutCancel(t.Context()), dnsReplicas); err != nil {
 			t.Error(err)
 		}
 	})
 	holdsThrough(t, overlays, func() {
-		if err := scale(t.Context(), "0"); err != nil {
+		if err := scaleDNS(t.Context(), "0"); err != nil {
 			t.Fatal(err)
 		}
 		if err := eventually(t.Context(), func(ctx context.Context) error {
@@ -223,7 +225,7 @@ func withoutDNS(t *testing.T, overlays []overlay) {
 			t.Fatal(err)
 		}
 		pass(t, time.Minute, "no DNS server is left")
-		if err := scale(t.Context(), replicas); err != nil {
+		if err := scaleDNS(t.Context(), dnsReplicas); err != nil {
 			t.Fatal(err)
 		}
 		must(t, "-n", "kube-system", "rollout", "status", dns, "--timeout=2m")
