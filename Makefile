@@ -183,7 +183,7 @@ cluster-down: bin/cluster ## End it. Nothing is left.
 # A second cluster, beside the first: Services by kube-proxy's other mode.
 IPTABLES_CLUSTER := bin/cluster --home $(CURDIR)/.cache/cluster-iptables
 # What is tested there once more: overlays with a ClusterIP, and what depends on it.
-CLUSTERIP_TESTS := -overlays clusterip,clusterip-max-connection-age -test.skip 'README|without_DNS|good_order|drain'
+CLUSTERIP_TESTS := -overlays clusterip,clusterip-max-connection-age -test.skip 'TestOverlays/./(README|without_DNS|good_order|drain)'
 CONFORMANCE := EVENKEEL_CLUSTER=$(CURDIR)/bin/cluster bin/cluster exec --node 0 bin/conformance.test -test.v -test.timeout 10m
 
 .PHONY: e2e
