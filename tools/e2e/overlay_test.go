@@ -8,10 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -79,17 +79,15 @@ func (o overlay) slowDown(ctx context.Context) error {
 // each does something with all overlays at once, and joins the errors.
 func each(ctx context.Context, overlays []overlay, do func(context.Context, overlay) error) error {
 	errs := make([]error, len(overlays))
-	var group errgroup.Group
+	var done sync.WaitGroup
 	for i, o := range overlays {
-		group.Go(func() error {
+		done.Go(func() {
 			if err := do(ctx, o); err != nil {
 				errs[i] = fmt.Errorf("%s: %w", o.name, err)
 			}
-
-			return nil
 		})
 	}
-	_ = group.Wait() // every error is in errs
+	done.Wait()
 
 	return errors.Join(errs...)
 }

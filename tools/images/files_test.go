@@ -284,7 +284,7 @@ func TestTheWorkflowsRunWhatExists(t *testing.T) {
 				t.Errorf("%s: %s is not pinned to a commit, with its version behind it", path, action)
 			}
 		}
-		if !strings.Contains(read(t, path), "run: .ci/run\n") {
+		if !strings.Contains(read(t, path), " .ci/run\n") {
 			t.Errorf("%s does not run .ci/run", path)
 		}
 	}
