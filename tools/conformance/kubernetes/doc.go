@@ -15,5 +15,5 @@
 // [TestAKilledServer] and [TestACompactedServer] do to a server what no proxy can, without one in between: they need
 // the server's process, and so the cluster of tools/cluster, in whose network all of them can run:
 //
-//	make e2e-resolvers e2e-faults
+//	make e2e-resolvers
 package kubernetes

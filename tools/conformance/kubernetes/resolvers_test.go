@@ -62,7 +62,7 @@ func TestResolvers(t *testing.T) {
 			}
 			// A resolver that begins anew does not meet it, and the behaviour would be about nothing.
 			if strings.HasPrefix(name, "410") && expired(t, "") == 0 {
-				t.Errorf("%s: the API server has not said it", name)
+				t.Errorf("%s: the API server has not said it: see beforeHistory", name)
 			}
 		}
 	})
