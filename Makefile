@@ -186,7 +186,7 @@ IPTABLES_CLUSTER := bin/cluster --home $(CURDIR)/.cache/cluster-iptables
 CLUSTERIP_TESTS := -overlays clusterip,clusterip-max-connection-age -test.skip 'TestOverlays/./(README|without_DNS|good_order|drain)'
 
 .PHONY: e2e
-e2e: e2e-overlays ## Test every overlay on a real Kubernetes, and the resolvers with its API server (Linux, root; eleven minutes after the build).
+e2e: e2e-overlays ## Test every overlay on a real Kubernetes, and the resolvers with its API server (Linux, root; twelve minutes after the build).
 	@# These two leave each other alone, and the processors idle for most of the time.
 	$(MAKE) --no-print-directory -o e2e-tests -j2 e2e-resolvers e2e-iptables
 
