@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -238,14 +237,7 @@ func (o overlay) even(ctx context.Context, s since) (uneven, err error) {
 		return nil, err
 	}
 	for range 3 {
-		uneven = nil
-		mean := float64(s.rpcs-s.failed) / float64(len(pods))
-		for _, pod := range pods {
-			if rpcs := s.byPod[pod.Name]; math.Abs(float64(rpcs)-mean) > 1 {
-				uneven = fmt.Errorf("%d of %d RPCs went to %s, and the mean is %.1f", rpcs, s.rpcs, pod.Name, mean)
-			}
-		}
-		if uneven == nil {
+		if uneven = s.uneven(pods); uneven == nil {
 			break
 		}
 		report, err := o.report(ctx)

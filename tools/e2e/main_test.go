@@ -88,20 +88,23 @@ func restoreOnInterrupt() {
 
 // gone waits until the namespaces of the overlays are gone: tests do not wait for what they delete.
 func gone(ctx context.Context) error {
-	return eventually(ctx, func(ctx context.Context) error {
-		for _, name := range all {
-			_, err := api.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
-			switch {
-			case apierrors.IsNotFound(err):
-			case err != nil:
-				return err
-			default:
-				return fmt.Errorf("namespace %s is still there", name)
-			}
-		}
+	return eventually(ctx, absent)
+}
 
-		return nil
-	})
+// absent is an error if the namespace of an overlay is there.
+func absent(ctx context.Context) error {
+	for _, name := range all {
+		_, err := api.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
+		switch {
+		case apierrors.IsNotFound(err):
+		case err != nil:
+			return err
+		default:
+			return fmt.Errorf("namespace %s exists, and these tests apply the overlay of that name: kubectl delete -k kustomize/overlays/%s", name, name)
+		}
+	}
+
+	return nil
 }
 
 func prepare(ctx context.Context) error {
@@ -127,20 +130,13 @@ func prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	config.QPS, config.Burst = 50, 100 // nine overlays are asked about at once
+	config.QPS, config.Burst = 50, 100 // several overlays are asked about at once
 	config.WarningHandler = rest.NoWarnings{}
 	if api, err = kubernetes.NewForConfig(config); err != nil {
 		return err
 	}
-	for _, name := range all {
-		_, err := api.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
-		switch {
-		case apierrors.IsNotFound(err):
-		case err != nil:
-			return err
-		default:
-			return fmt.Errorf("namespace %s exists, and the overlay of that name is to be tested: kubectl delete -k kustomize/overlays/%s", name, name)
-		}
+	if err := absent(ctx); err != nil {
+		return err
 	}
 	dnsReplicas, err = kubectl(ctx, "-n", "kube-system", "get", dns, "-o", "jsonpath={.spec.replicas}")
 

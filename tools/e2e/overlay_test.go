@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"testing"
@@ -146,6 +147,21 @@ func between(before, after status.ServiceReport) since {
 	}
 
 	return s
+}
+
+// uneven says why RPCs are not spread over pods as round_robin does it, one more or less for each; nil if they are.
+func (s since) uneven(pods []corev1.Pod) error {
+	mean := float64(s.rpcs-s.failed) / float64(len(pods))
+	for _, pod := range pods {
+		if rpcs := s.byPod[pod.Name]; math.Abs(float64(rpcs)-mean) > 1 {
+			return fmt.Errorf("%d of %d RPCs went to %s, and the mean is %.1f", rpcs, s.rpcs, pod.Name, mean)
+		}
+	}
+	if len(s.byPod) != len(pods) {
+		return fmt.Errorf("%d pods had RPCs, and there are %d: %v", len(s.byPod), len(pods), s.byPod)
+	}
+
+	return nil
 }
 
 // after waits until the client has sent more RPCs to a service since a report, and says what became of them.
