@@ -20,26 +20,6 @@ import (
 	"github.com/evenkeel/evenkeel/services/client/status"
 )
 
-// atOnce is how many overlays are changed side by side: two cores carry the pods and the load of so many, and when a node
-// is drained, the other has room for all of their pods.
-const atOnce = 5
-
-// TestChanges does to overlays what a day brings.
-func TestChanges(t *testing.T) {
-	record := newRecord()
-	defer record.write(t)
-	var server sync.Once // it is the same in all overlays
-	for group := range slices.Chunk(all, atOnce) {
-		t.Run(strings.Join(group, ","), func(t *testing.T) {
-			overlays := apply(t, group...)
-			for _, c := range changes {
-				t.Run(c.name, func(t *testing.T) { c.test(t, overlays, record) })
-			}
-			server.Do(func() { t.Run("a deleted pod leaves in good order", overlays[0].shutsDown) })
-		})
-	}
-}
-
 // change is something that is done to the rng of overlays. All are graceful: Kubernetes asks pods to leave.
 type change struct {
 	name string

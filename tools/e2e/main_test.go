@@ -40,17 +40,17 @@ var (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	// Tests of overlays wait much more than they compute.
+	if err := flag.Set("test.parallel", fmt.Sprint(atOnce)); err != nil {
+		panic(err) // there is such a flag
+	}
 	if err := prepare(context.Background()); err != nil {
 		fmt.Fprintf(os.Stderr, "e2e: %v\n", err)
 		os.Exit(2)
 	}
-	// Tests of overlays wait much more than they compute.
-	if err := flag.Set("test.parallel", fmt.Sprint(len(all))); err != nil {
-		panic(err) // there is such a flag
-	}
 	restoreOnInterrupt()
 	code := m.Run()
-	if err := gone(context.Background(), all); err != nil {
+	if err := gone(context.Background()); err != nil {
 		fmt.Fprintf(os.Stderr, "e2e: %v\n", err)
 		code = 1
 	}
@@ -78,7 +78,7 @@ func restoreOnInterrupt() {
 			_, err := kubectl(ctx, "uncordon", node)
 			errs = append(errs, err)
 		}
-		errs = append(errs, scaleDNS(ctx, dnsReplicas), gone(ctx, all))
+		errs = append(errs, scaleDNS(ctx, dnsReplicas), gone(ctx))
 		if err := errors.Join(errs...); err != nil {
 			fmt.Fprintf(os.Stderr, "e2e: %v\n", err)
 		}
@@ -86,14 +86,14 @@ func restoreOnInterrupt() {
 	}()
 }
 
-// gone waits until the namespaces of overlays are gone: tests do not wait for what they delete.
-func gone(ctx context.Context, overlays []string) error {
-	return eventually(ctx, func(ctx context.Context) error { return absent(ctx, overlays) })
+// gone waits until the namespaces of the overlays are gone: tests do not wait for what they delete.
+func gone(ctx context.Context) error {
+	return eventually(ctx, absent)
 }
 
 // absent is an error if the namespace of an overlay is there.
-func absent(ctx context.Context, overlays []string) error {
-	for _, name := range overlays {
+func absent(ctx context.Context) error {
+	for _, name := range all {
 		_, err := api.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
 		switch {
 		case apierrors.IsNotFound(err):
@@ -135,7 +135,7 @@ func prepare(ctx context.Context) error {
 	if api, err = kubernetes.NewForConfig(config); err != nil {
 		return err
 	}
-	if err := absent(ctx, all); err != nil {
+	if err := absent(ctx); err != nil {
 		return err
 	}
 	dnsReplicas, err = kubectl(ctx, "-n", "kube-system", "get", dns, "-o", "jsonpath={.spec.replicas}")

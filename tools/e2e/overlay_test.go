@@ -25,15 +25,11 @@ type overlay struct{ name string }
 // The services that an overlay's client calls.
 var services = []string{"rng", "geoip"}
 
-// apply applies overlays as a user does, all at once, and deletes them at the end of the test. One that another test
-// has deleted is waited for until it is gone. When apply returns, all pods are ready, and the clients have been started
-// anew with less load. So they know all pods, too: one that looked its targets up when the first pod was ready may not
-// know the others, and with DNS does not learn of them.
+// apply applies overlays as a user does, all at once, and deletes them at the end of the test. When it returns, all their
+// pods are ready, and their clients have been started anew with less load. So they know all pods, too: one that
+// looked its targets up when the first pod was ready may not know the others, and with DNS does not learn of them.
 func apply(t *testing.T, names ...string) []overlay {
 	t.Helper()
-	if err := gone(t.Context(), names); err != nil {
-		t.Fatal(err)
-	}
 	began := time.Now()
 	var overlays []overlay
 	for _, name := range names {

@@ -19,17 +19,32 @@ import (
 	"github.com/evenkeel/evenkeel/services/client/status"
 )
 
-// TestOverlays applies all overlays, which became ready under Pod Security "restricted" and without a warning of the API
-// server, or apply has failed. Nothing is done to them that costs anybody an RPC.
+// atOnce is how many overlays are tested side by side: two cores carry the pods and the load of so many, and when a node
+// is drained, the other has room for all of their pods.
+const atOnce = 5
+
+// TestOverlays applies overlays, and does to them what a day brings. They became ready under Pod Security "restricted" and
+// without a warning of the API server, or apply has failed.
 func TestOverlays(t *testing.T) {
-	overlays := apply(t, all...)
-	eachInParallel(t, overlays, "runs under Pod Security restricted", overlay.isRestricted)
-	eachInParallel(t, overlays, "may do exactly what its Roles say", overlay.mayDoWhatRolesSay)
-	eachInParallel(t, overlays, "has a token for the API only where it needs one", overlay.hasTokensWhereNeeded)
-	eachInParallel(t, overlays, "spreads RPCs as its strategy does", overlay.spreads)
-	t.Run("a minute without DNS costs nobody an RPC", func(t *testing.T) { withoutDNS(t, overlays) })
-	eachInParallel(t, overlays, "its README's commands run as they are written", overlay.runsItsREADME)
-	eachInParallel(t, overlays, "without its RoleBinding, the client says what it lacks", overlay.saysWhatItLacks)
+	record := newRecord()
+	defer record.write(t)
+	var server sync.Once // it is the same in all overlays
+	for group := range slices.Chunk(all, atOnce) {
+		t.Run(strings.Join(group, ","), func(t *testing.T) {
+			overlays := apply(t, group...)
+			eachInParallel(t, overlays, "runs under Pod Security restricted", overlay.isRestricted)
+			eachInParallel(t, overlays, "may do exactly what its Roles say", overlay.mayDoWhatRolesSay)
+			eachInParallel(t, overlays, "has a token for the API only where it needs one", overlay.hasTokensWhereNeeded)
+			eachInParallel(t, overlays, "spreads RPCs as its strategy does", overlay.spreads)
+			t.Run("a minute without DNS costs nobody an RPC", func(t *testing.T) { withoutDNS(t, overlays) })
+			for _, c := range changes {
+				t.Run(c.name, func(t *testing.T) { c.test(t, overlays, record) })
+			}
+			server.Do(func() { t.Run("a deleted pod leaves in good order", overlays[0].shutsDown) })
+			eachInParallel(t, overlays, "its README's commands run as they are written", overlay.runsItsREADME)
+			eachInParallel(t, overlays, "without its RoleBinding, the client says what it lacks", overlay.saysWhatItLacks)
+		})
+	}
 }
 
 // eachInParallel runs a test of each overlay, all at once, and waits for them.
