@@ -41,7 +41,7 @@ func main() {
 	switch err := kctx.Run(); {
 	case err == nil:
 	case ctx.Err() != nil:
-		fmt.Fprintln(os.Stderr, "lab: interrupted: every process has been stopped, and nothing was written")
+		fmt.Fprintln(os.Stderr, "lab: interrupted: whatever was started has been ended, and nothing was written")
 		os.Exit(exitInterrupted)
 	default:
 		fmt.Fprintf(os.Stderr, "lab: %v\n", err)

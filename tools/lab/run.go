@@ -2,78 +2,146 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 
+	"k8s.io/klog/v2"
+
+	"github.com/evenkeel/evenkeel/tools/lab/cluster"
 	"github.com/evenkeel/evenkeel/tools/lab/experiment"
 	"github.com/evenkeel/evenkeel/tools/lab/local"
 	"github.com/evenkeel/evenkeel/tools/lab/render"
 	"github.com/evenkeel/evenkeel/tools/lab/report"
+	"github.com/evenkeel/evenkeel/tools/lab/results"
 	"github.com/evenkeel/evenkeel/tools/lab/scenario"
 )
 
 type runCommand struct {
 	Overlays []string `arg:"" help:"Overlays: names in the overlays folder, or paths to folders with a kustomization.yaml."`
 
-	Env         string `default:"local" enum:"local" help:"Where they run: ${enum} (processes on this machine, with stand-ins for the parts of Kubernetes that a strategy touches)."`
-	Scenario    string `default:"tools/lab/scenarios/day.yaml" type:"path" help:"Scenario to run."`
-	Out         string `default:"out" type:"path" help:"Folder for results.json and report.html."`
+	Where    where  `embed:""`
+	Scenario string `default:"tools/lab/scenarios/day.yaml" type:"path" help:"Scenario to run."`
+	Out      string `default:"out" type:"path" help:"Folder for results.json and report.html."`
+}
+
+// where says in which environment overlays run.
+type where struct {
+	Env         string `default:"local" enum:"local,kubernetes" help:"Where they run: local (processes on this machine, with stand-ins for the parts of Kubernetes that a strategy touches) or kubernetes (the cluster that the kubeconfig points to)."`
 	OverlaysDir string `default:"kustomize/overlays" type:"path" help:"Folder of the overlays."`
-	BinDir      string `type:"path" help:"Folder of the services' binaries. The lab's own by default."`
-	KeepLogs    bool   `help:"Copy the logs of the pods to the folder logs in --out."`
+	BinDir      string `type:"path" help:"With --env=local: folder of the services' binaries. The lab's own by default."`
+	KeepLogs    bool   `help:"With --env=local: copy the logs of the pods to the folder logs in --out."`
+	Context     string `placeholder:"NAME" help:"With --env=kubernetes: the kubeconfig's context. The current one by default; but scenarios that drain nodes or stop the cluster's DNS want it named."`
+	ClusterTool string `type:"existingfile" env:"EVENKEEL_CLUSTER" help:"With --env=kubernetes: the program of tools/cluster, if that has started the cluster. It can freeze pods and cut nodes off."`
+	Keep        bool   `help:"With --env=kubernetes: leave the overlays in the cluster."`
+}
+
+// Validate names a flag that is of no use. kong calls it.
+func (w *where) Validate() error {
+	other := map[string]map[string]bool{
+		"kubernetes": {"bin-dir": w.BinDir != "", "keep-logs": w.KeepLogs},
+		"local":      {"context": w.Context != "", "keep": w.Keep},
+	}
+	for _, flag := range slices.Sorted(maps.Keys(other[w.Env])) {
+		if other[w.Env][flag] {
+			return fmt.Errorf("--%s is of no use with --env=%s", flag, w.Env)
+		}
+	}
+
+	return nil
 }
 
 // Run runs the experiment.
 func (c runCommand) Run(ctx context.Context) error {
-	script, overlays, err := c.read()
+	out, err := c.Where.run(ctx, c.Scenario, c.Overlays, c.Out)
 	if err != nil {
-		return usageError{err}
-	}
-	binaries, err := c.binaries()
-	if err != nil {
-		return usageError{err}
-	}
-	progress := newProgress(os.Stderr, script)
-	defer progress.Close()
-
-	// What the stand-ins log belongs above the line that keeps up.
-	slog.SetDefault(slog.New(slog.NewTextHandler(progress, &slog.HandlerOptions{ReplaceAttr: withoutTime})))
-
-	env, err := local.New(ctx, local.Options{Binaries: binaries, Load: script.Load, Log: progress.Note})
-	if err != nil {
-		return err
-	}
-	out, err := (&experiment.Experiment{
-		Environment: env, Scenario: script, Overlays: overlays, Progress: progress,
-	}).Run(ctx)
-	progress.Step("stopping")
-	if c.KeepLogs {
-		if err := env.CopyLogs(filepath.Join(c.Out, "logs")); err != nil {
-			progress.Note("logs: " + err.Error())
-		}
-	}
-	env.Close()
-	progress.Close()
-	if err != nil {
-		return err
-	}
-
-	resultsFile, reportFile := filepath.Join(c.Out, "results.json"), filepath.Join(c.Out, "report.html")
-	if err := writeResults(resultsFile, out); err != nil {
-		return err
-	}
-	if err := writeReport(reportFile, out); err != nil {
 		return err
 	}
 	if err := report.Table(os.Stdout, out, terminalWidth(os.Stdout)); err != nil {
 		return err
 	}
-	fmt.Printf("\n%s\n%s\n", resultsFile, reportFile)
+	fmt.Printf("\n%s\n%s\n", resultsFile(c.Out), reportFile(c.Out))
 
 	return nil
+}
+
+func resultsFile(folder string) string { return filepath.Join(folder, "results.json") }
+func reportFile(folder string) string  { return filepath.Join(folder, "report.html") }
+
+// run runs one experiment, and writes its results and the report to a folder.
+func (w *where) run(ctx context.Context, script string, overlays []string, out string) (*results.Results, error) {
+	s, rendered, err := w.read(script, overlays)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	progress := newProgress(os.Stderr, s)
+	defer progress.Close()
+
+	// What the stand-ins and client-go log belongs above the line that keeps up.
+	slog.SetDefault(slog.New(slog.NewTextHandler(progress, &slog.HandlerOptions{ReplaceAttr: withoutTime})))
+	klog.SetSlogLogger(slog.Default())
+
+	env, end, err := w.environment(ctx, s, progress, out)
+	if err != nil {
+		return nil, err
+	}
+	r, err := (&experiment.Experiment{Environment: env, Scenario: s, Overlays: rendered, Progress: progress}).Run(ctx)
+	progress.Step("stopping")
+	err = errors.Join(err, end())
+	progress.Close()
+	if err != nil {
+		return nil, err
+	}
+	if err := writeResults(resultsFile(out), r); err != nil {
+		return nil, err
+	}
+
+	return r, writeReport(reportFile(out), r)
+}
+
+// environment makes the environment, and says how it ends.
+func (w *where) environment(
+	ctx context.Context, s *scenario.Scenario, progress *progress, out string,
+) (env experiment.Environment, end func() error, err error) {
+	if w.Env == cluster.Kind {
+		env, err := cluster.New(ctx, cluster.Options{
+			Context: w.Context, Tool: w.ClusterTool, ClientEnv: s.ClientEnv(), Keep: w.Keep, Log: progress.Note,
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := env.Check(ctx, s); err != nil {
+			return nil, nil, errors.Join(usageError{err}, env.Close())
+		}
+
+		return env, env.Close, nil
+	}
+	if err := s.Refuse(local.Kind, local.Cannot); err != nil {
+		return nil, nil, usageError{err}
+	}
+	binaries, err := w.binaries()
+	if err != nil {
+		return nil, nil, usageError{err}
+	}
+	l, err := local.New(ctx, local.Options{Binaries: binaries, ClientEnv: s.ClientEnv(), Log: progress.Note})
+	if err != nil {
+		return nil, nil, err
+	}
+
+	return l, func() error {
+		if w.KeepLogs {
+			if err := l.CopyLogs(filepath.Join(out, "logs")); err != nil {
+				progress.Note("logs: " + err.Error())
+			}
+		}
+		l.Close()
+
+		return nil
+	}, nil
 }
 
 // withoutTime leaves the time out of a log that is read as it happens.
@@ -86,9 +154,9 @@ func withoutTime(_ []string, a slog.Attr) slog.Attr {
 }
 
 // binaries finds the services' binaries: beside the lab, if nothing else is said.
-func (c runCommand) binaries() (map[string]string, error) {
-	if c.BinDir != "" {
-		return local.Binaries(c.BinDir)
+func (w *where) binaries() (map[string]string, error) {
+	if w.BinDir != "" {
+		return local.Binaries(w.BinDir)
 	}
 	exe, err := os.Executable()
 	if err != nil {
@@ -100,14 +168,14 @@ func (c runCommand) binaries() (map[string]string, error) {
 
 // read reads the scenario and renders the overlays, so that whatever is wrong with
 // them is said before anything is started.
-func (c runCommand) read() (*scenario.Scenario, []*render.Overlay, error) {
-	script, err := scenario.Load(c.Scenario)
+func (w *where) read(file string, names []string) (*scenario.Scenario, []*render.Overlay, error) {
+	script, err := scenario.Load(file)
 	if err != nil {
 		return nil, nil, err
 	}
 	var overlays []*render.Overlay
-	for _, name := range c.Overlays {
-		dir, err := render.Find(c.OverlaysDir, name)
+	for _, name := range names {
+		dir, err := render.Find(w.OverlaysDir, name)
 		if err != nil {
 			return nil, nil, err
 		}

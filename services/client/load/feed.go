@@ -1,16 +1,22 @@
 package load
 
 import (
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/evenkeel/evenkeel/internal/loadreport"
 )
+
+// Memory is how long a feed keeps frames, for a subscriber that was cut off to hear what it missed.
+const Memory = time.Minute
 
 // Feed hands frames to subscribers and waits for none of them.
 type Feed struct {
 	mu          sync.Mutex
 	closed      bool
 	subscribers map[*Subscription]struct{}
+	recent      []*loadreport.Frame
 }
 
 // Subscription is a subscriber's place in the feed.
@@ -30,10 +36,24 @@ func NewFeed() *Feed { return &Feed{subscribers: map[*Subscription]struct{}{}} }
 
 // Subscribe begins a subscription that may fall behind by so many frames.
 func (f *Feed) Subscribe(buffer int) *Subscription {
-	frames := make(chan *loadreport.Frame, buffer)
-	s := &Subscription{Frames: frames, frames: frames, feed: f}
+	return f.SubscribeSince(buffer, time.Now().Add(Memory)) // none of those that are kept
+}
+
+// SubscribeSince begins a subscription with the frames, of those that are kept, that began at a time or after it.
+func (f *Feed) SubscribeSince(buffer int, since time.Time) *Subscription {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	var missed []*loadreport.Frame
+	for _, frame := range f.recent {
+		if !frame.Start.Before(since) {
+			missed = append(missed, frame)
+		}
+	}
+	frames := make(chan *loadreport.Frame, buffer+len(missed))
+	for _, frame := range missed {
+		frames <- frame
+	}
+	s := &Subscription{Frames: frames, frames: frames, feed: f}
 	if f.closed {
 		close(frames)
 	} else {
@@ -72,6 +92,9 @@ func (f *Feed) Close() {
 func (f *Feed) publish(frame *loadreport.Frame) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.recent = append(slices.DeleteFunc(f.recent, func(kept *loadreport.Frame) bool {
+		return frame.Start.Sub(kept.Start) > Memory
+	}), frame)
 	for s := range f.subscribers {
 		select {
 		case s.frames <- frame:

@@ -23,12 +23,14 @@ import (
 type Environment interface {
 	// Kind is "local" or "kubernetes".
 	Kind() string
+	// Cluster describes the cluster; nil where there is none.
+	Cluster(ctx context.Context) (*results.Cluster, error)
 	// Start brings every overlay up, each with so many replicas of the service, and
 	// returns when all of their pods are ready.
 	Start(ctx context.Context, overlays []*render.Overlay, service string, replicas int) error
-	// Act does what a phase says to one overlay and returns a function that ends what
-	// has an end.
-	Act(ctx context.Context, overlay *render.Overlay, service string, phase scenario.Phase) (undo func(), err error)
+	// Act does what a phase says, to all overlays at once, and returns a function that ends what has an end; also if
+	// it fails.
+	Act(ctx context.Context, overlays []*render.Overlay, service string, phase scenario.Phase) (undo func() error, err error)
 	// Client is the HTTP address of an overlay's client, such as "http://127.1.2.3:8080",
 	// and a client that reaches it.
 	Client(overlay *render.Overlay) (base string, httpClient *http.Client, err error)
@@ -36,6 +38,8 @@ type Environment interface {
 	Lives(overlay *render.Overlay) []scorecard.Life
 	// Usage is what an overlay has asked of the cluster so far.
 	Usage(overlay *render.Overlay) scorecard.Usage
+	// Notes are what a reader should know of what the environment did.
+	Notes() []string
 	// Failed is closed when the environment has broken down; Err says why.
 	Failed() <-chan struct{}
 	Err() error
@@ -118,6 +122,10 @@ func (e *Experiment) Run(ctx context.Context) (*results.Results, error) {
 	busy, steal := load.read()
 	hush()
 	listening.Wait()
+	cluster, err := e.Environment.Cluster(ctx)
+	if err != nil {
+		return nil, because(ctx, err)
+	}
 
 	out := &results.Results{
 		SchemaVersion: results.SchemaVersion,
@@ -125,7 +133,7 @@ func (e *Experiment) Run(ctx context.Context) (*results.Results, error) {
 		Environment: results.Environment{
 			Kind: e.Environment.Kind(), Version: config.Version(), GoVersion: runtime.Version(),
 			OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(),
-			BusyFraction: busy, StealFraction: steal,
+			BusyFraction: busy, StealFraction: steal, Cluster: cluster,
 		},
 		Scenario: results.Scenario{
 			Name: e.Scenario.Name, Description: e.Scenario.Description, Service: e.Scenario.Service,
@@ -135,6 +143,7 @@ func (e *Experiment) Run(ctx context.Context) (*results.Results, error) {
 	for i, o := range e.Overlays {
 		e.score(out, o, listeners[i], phases, usage[i])
 	}
+	out.Notes = append(out.Notes, e.Environment.Notes()...)
 	out.Notes = append(out.Notes, machineNotes(out.Environment)...)
 
 	return out, nil
@@ -170,16 +179,17 @@ func (e *Experiment) phases(ctx context.Context) ([]results.ScenarioPhase, [][]s
 	for i, p := range e.Scenario.Phases {
 		e.Progress.Phase(i, p)
 		sample()
-		undo, err := e.act(ctx, p)
-		if err != nil {
-			return nil, nil, err
+		undo, err := e.Environment.Act(ctx, e.Overlays, e.Scenario.Service, p)
+		if err == nil {
+			// The length counts from when the phase should have begun, so that phases do
+			// not drift by what the actions take.
+			err = sleep(ctx, time.Until(began.Add(p.For)))
 		}
-		// The length counts from when the phase should have begun, so that phases do
-		// not drift by what the actions take.
-		err = sleep(ctx, time.Until(began.Add(p.For)))
-		undo()
+		if undo != nil {
+			err = errors.Join(err, undo())
+		}
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, fmt.Errorf("phase %q: %w", p.Name, err)
 		}
 		took = append(took, results.ScenarioPhase{
 			Name: p.Name, Action: p.Action(), Graceful: p.Graceful,
@@ -190,36 +200,6 @@ func (e *Experiment) phases(ctx context.Context) ([]results.ScenarioPhase, [][]s
 	sample()
 
 	return took, usage, nil
-}
-
-// act does what a phase says to every overlay at once.
-func (e *Experiment) act(ctx context.Context, p scenario.Phase) (undo func(), err error) {
-	undos := make([]func(), len(e.Overlays))
-	errs := make([]error, len(e.Overlays))
-	var acting sync.WaitGroup
-	for i, o := range e.Overlays {
-		acting.Go(func() {
-			undos[i], errs[i] = e.Environment.Act(ctx, o, e.Scenario.Service, p)
-			if errs[i] != nil {
-				errs[i] = fmt.Errorf("phase %q: overlay %s: %w", p.Name, o.Name, errs[i])
-			}
-		})
-	}
-	acting.Wait()
-	undo = func() {
-		for _, f := range undos {
-			if f != nil {
-				f()
-			}
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
-		undo()
-
-		return nil, err
-	}
-
-	return undo, nil
 }
 
 func (e *Experiment) score(

@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -29,7 +31,8 @@ type listener struct {
 
 	mu           sync.Mutex
 	heard        []loadreport.Frame
-	interruption []string
+	last         map[string]time.Time // when the last frame of each service began
+	gaps         []string
 	services     map[string]strategy
 	rpcs, failed int64
 }
@@ -49,24 +52,19 @@ func newListener(env Environment, o *render.Overlay, progress Progress) (*listen
 	}
 
 	return &listener{
-		overlay: o.Name, base: base, http: client, progress: progress, first: make(chan struct{}),
+		overlay: o.Name, base: base, http: client, progress: progress,
+		first: make(chan struct{}), last: map[string]time.Time{},
 	}, nil
 }
 
-// listen follows the client until ctx is done. A stream that ends before that is
-// begun again, and noted: what was reported in between is lost.
+// listen follows the client until ctx is done. A stream that ends before that is begun again where it broke off: the
+// client keeps what it has reported for a while. Only a client that ends takes what it has not reported with it.
 func (l *listener) listen(ctx context.Context) {
 	for {
-		err := l.follow(ctx)
+		_ = l.follow(ctx) // whatever it was, it is tried again
 		if ctx.Err() != nil {
 			return
 		}
-		l.mu.Lock()
-		if len(l.heard) > 0 {
-			l.interruption = append(l.interruption,
-				fmt.Sprintf("%s: the client's report broke off at %s: %v", l.overlay, time.Now().Format(time.TimeOnly), err))
-		}
-		l.mu.Unlock()
 		if sleep(ctx, 200*time.Millisecond) != nil {
 			return
 		}
@@ -77,7 +75,7 @@ func (l *listener) follow(ctx context.Context) error {
 	if err := l.readStrategy(ctx); err != nil {
 		return err
 	}
-	response, err := l.get(ctx, "/events")
+	response, err := l.get(ctx, "/events"+l.since())
 	if err != nil {
 		return err
 	}
@@ -96,6 +94,18 @@ func (l *listener) follow(ctx context.Context) error {
 	}
 
 	return errors.New("the stream ended")
+}
+
+// since is the query for what was not heard yet; "" for what comes.
+func (l *listener) since() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.last) == 0 {
+		return ""
+	}
+	earliest := slices.MinFunc(slices.Collect(maps.Values(l.last)), time.Time.Compare)
+
+	return "?since=" + url.QueryEscape(earliest.Format(time.RFC3339Nano))
 }
 
 // readStrategy asks what the client's targets are.
@@ -145,6 +155,15 @@ func (l *listener) get(ctx context.Context, path string) (*http.Response, error)
 func (l *listener) take(f loadreport.Frame) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	last, known := l.last[f.Service]
+	if known && !f.Start.After(last) {
+		return // it was heard before the stream broke off
+	}
+	if missing := f.Start.Sub(last).Seconds() - f.Seconds; known && missing > f.Seconds/2 {
+		l.gaps = append(l.gaps, fmt.Sprintf("%s: the client's report of %s lacks %.1f s before %s.",
+			l.overlay, f.Service, missing, f.Start.Format(time.TimeOnly)))
+	}
+	l.last[f.Service] = f.Start
 	if len(l.heard) == 0 {
 		close(l.first)
 	}
@@ -194,5 +213,5 @@ func (l *listener) notes() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 
-	return slices.Clone(l.interruption)
+	return slices.Clone(l.gaps)
 }

@@ -2,8 +2,10 @@ package experiment
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,6 +25,65 @@ func (silent) Step(string)                {}
 func (silent) Phase(int, scenario.Phase)  {}
 func (silent) Count(string, int64, int64) {}
 
+// listenerOf listens to a client that a test plays.
+func listenerOf(server *httptest.Server) *listener {
+	return &listener{
+		overlay: "o", base: server.URL, http: server.Client(), progress: silent{},
+		first: make(chan struct{}), last: map[string]time.Time{},
+	}
+}
+
+func TestAStreamThatBreaksOffGoesOnWhereItDidAndWhatIsMissingIsNoted(t *testing.T) {
+	begun := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	frame := func(tenth int) string {
+		at := begun.Add(time.Duration(tenth) * 100 * time.Millisecond).Format(time.RFC3339Nano)
+
+		return fmt.Sprintf(`{"service": "rng", "start": %q, "seconds": 0.1, "rpcs": 1}`+"\n", at)
+	}
+	answers := []string{
+		frame(0) + frame(1),            // and it breaks off
+		frame(1) + frame(2) + frame(3), // all that was missed; it breaks off again
+		frame(9),                       // another client, which knows nothing of what was before it
+	}
+	queries := make(chan string, len(answers))
+	client := http.NewServeMux()
+	client.HandleFunc("GET /report", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{}`)) })
+	client.HandleFunc("GET /events", func(w http.ResponseWriter, r *http.Request) {
+		_, _ = w.Write([]byte(answers[len(queries)]))
+		queries <- r.FormValue("since")
+		if len(queries) == len(answers) {
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		}
+	})
+	server := httptest.NewServer(client)
+	defer server.Close()
+	l := listenerOf(server)
+	ctx, stop := context.WithCancel(t.Context())
+	var listening sync.WaitGroup
+	listening.Go(func() { l.listen(ctx) })
+	for len(l.frames()["rng"]) < 5 {
+		if sleep(t.Context(), time.Millisecond) != nil {
+			t.Fatal("five frames never come")
+		}
+	}
+	stop()
+	listening.Wait()
+
+	if len(l.frames()["rng"]) != 5 {
+		t.Errorf("%d frames", len(l.frames()["rng"]))
+	}
+	want := []string{"", "2026-01-01T12:00:00.1Z", "2026-01-01T12:00:00.3Z"}
+	for i := range want {
+		if got := <-queries; got != want[i] {
+			t.Errorf("request %d asks for what was since %q, not %q", i, got, want[i])
+		}
+	}
+	if diff := cmp.Diff([]string{"o: the client's report of rng lacks 0.5 s before 12:00:00."}, l.notes()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestWhatTheClientSaysOfItsStrategyItsKeysAndItsFramesIsTaken(t *testing.T) {
 	client := http.NewServeMux()
 	client.HandleFunc("GET /report", func(w http.ResponseWriter, _ *http.Request) {
@@ -39,7 +100,7 @@ func TestWhatTheClientSaysOfItsStrategyItsKeysAndItsFramesIsTaken(t *testing.T) 
 	})
 	server := httptest.NewServer(client)
 	defer server.Close()
-	l := &listener{overlay: "o", base: server.URL, http: server.Client(), progress: silent{}, first: make(chan struct{})}
+	l := listenerOf(server)
 	ctx, stop := context.WithCancel(t.Context())
 	listened := make(chan struct{})
 	go func() {

@@ -2,7 +2,8 @@ package local
 
 import (
 	"context"
-	"strings"
+	"errors"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -12,52 +13,72 @@ import (
 	"github.com/evenkeel/evenkeel/tools/lab/scorecard"
 )
 
-// Act does what a phase says to one overlay.
-func (e *Environment) Act(
-	ctx context.Context, o *render.Overlay, service string, p scenario.Phase,
-) (undo func(), err error) {
-	var undos []func()
-	undo = func() {
-		for _, f := range undos {
-			f()
-		}
-	}
-	if p.APIServerDown {
-		undos = append(undos, e.down(&e.apiFault, e.api.SetDown))
-	}
-	if p.DNSDown {
-		ns := e.namespaces[o.Namespace]
-		undos = append(undos, e.down(&ns.fault, ns.dns.SetDown))
-	}
-	if p.Freeze > 0 {
-		if _, err := e.deploy.Freeze(ctx, o.Namespace, service, p.Freeze, p.For); err != nil {
-			return undo, err
-		}
-	}
-	if p.Kill > 0 {
-		if _, err := e.deploy.Kill(ctx, o.Namespace, service, p.Kill); err != nil {
-			return undo, err
-		}
-	}
-	if p.Scale != nil {
-		if err := e.deploy.Scale(ctx, o.Namespace, service, int32(*p.Scale)); err != nil {
-			return undo, err
-		}
-	}
-	if p.Rollout {
-		if err := e.deploy.Rollout(ctx, o.Namespace, service); err != nil {
-			return undo, err
-		}
-	}
+// oneNode is why nothing is done to nodes.
+const oneNode = "there is one node, which is this machine"
 
-	return undo, nil
+// Cannot has the steps of scenarios that this environment does not know, and why.
+var Cannot = map[string]string{
+	"drain-node": oneNode, "cordon": oneNode, "freeze-node": oneNode, "partition-node": oneNode,
+	"loss": "pods talk over the loopback device, which loses nothing", "delay": "pods talk over the loopback device",
 }
 
-// down begins a fault that overlays may share, and returns what ends it.
-func (e *Environment) down(f *fault, set func(bool)) (undo func()) {
-	set(f.add(1))
+// Act does what a phase says to every overlay at once. What has an end ends with undo.
+func (e *Environment) Act(
+	ctx context.Context, overlays []*render.Overlay, service string, p scenario.Phase,
+) (undo func() error, err error) {
+	if p.APIServerDown {
+		e.api.SetDown(true)
+	}
+	for _, o := range overlays {
+		if p.DNSDown {
+			e.namespaces[o.Namespace].dns.SetDown(true)
+		}
+	}
+	undo = func() error {
+		if p.APIServerDown {
+			e.api.SetDown(false)
+		}
+		for _, o := range overlays {
+			if p.DNSDown {
+				e.namespaces[o.Namespace].dns.SetDown(false)
+			}
+		}
 
-	return func() { set(f.add(-1)) }
+		return nil
+	}
+	errs := make([]error, len(overlays))
+	var acting sync.WaitGroup
+	for i, o := range overlays {
+		acting.Go(func() { errs[i] = e.act(ctx, o, service, p) })
+	}
+	acting.Wait()
+
+	return undo, errors.Join(errs...)
+}
+
+// act does what a phase says to one overlay.
+func (e *Environment) act(ctx context.Context, o *render.Overlay, service string, p scenario.Phase) error {
+	var errs []error
+	if p.Freeze > 0 {
+		_, err := e.deploy.Freeze(ctx, o.Namespace, service, p.Freeze, p.For)
+		errs = append(errs, err)
+	}
+	if p.Kill > 0 {
+		_, err := e.deploy.Kill(ctx, o.Namespace, service, p.Kill)
+		errs = append(errs, err)
+	}
+	if p.Delete > 0 {
+		_, err := e.deploy.Delete(ctx, o.Namespace, service, p.Delete)
+		errs = append(errs, err)
+	}
+	if p.Scale != nil {
+		errs = append(errs, e.deploy.Scale(ctx, o.Namespace, service, int32(*p.Scale)))
+	}
+	if p.Rollout {
+		errs = append(errs, e.deploy.Rollout(ctx, o.Namespace, service))
+	}
+
+	return errors.Join(errs...)
 }
 
 // Lives are an overlay's pods, those that are gone too.
@@ -109,6 +130,3 @@ func (e *Environment) environment(namespace string, pod *corev1.Pod) map[string]
 
 	return env
 }
-
-// rateVariable is the variable that a client takes its rate for a service from.
-func rateVariable(service string) string { return strings.ToUpper(service) + "_RATE" }

@@ -33,6 +33,7 @@ import (
 	"github.com/evenkeel/evenkeel/tools/lab/local/dns"
 	"github.com/evenkeel/evenkeel/tools/lab/local/kubelet"
 	"github.com/evenkeel/evenkeel/tools/lab/local/watchdog"
+	"github.com/evenkeel/evenkeel/tools/lab/results"
 	"github.com/evenkeel/evenkeel/tools/lab/scenario"
 )
 
@@ -40,9 +41,9 @@ import (
 type Options struct {
 	// Binaries are the programs that stand for the images, from Binaries.
 	Binaries map[string]string
-	// Load is the arrival rate for each service, which the clients are given in
-	// place of their manifest's.
-	Load map[string]float64
+	// ClientEnv are environment variables that the clients are given in place of their
+	// manifest's.
+	ClientEnv map[string]string
 	// Log hears, for people, of what happens that the results do not show.
 	Log func(text string)
 }
@@ -59,7 +60,6 @@ type Environment struct {
 	deploy  *controller.Controller
 
 	namespaces map[string]*namespace
-	apiFault   fault
 	cancel     context.CancelFunc
 	parts      sync.WaitGroup
 	failure    chan struct{}
@@ -73,24 +73,8 @@ type namespace struct {
 	number  int
 	addrs   *podAddresses
 	dns     *dns.Server
-	fault   fault
 	account string // the client's ServiceAccount
 	token   string // file with its token; "" if the pod has none mounted
-}
-
-// fault is something that is down for as long as somebody wants it so.
-type fault struct {
-	mu    sync.Mutex
-	wants int
-}
-
-// add begins or, with -1, ends a want and says whether the fault is on.
-func (f *fault) add(n int) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.wants += n
-
-	return f.wants > 0
 }
 
 // Binaries finds the services' binaries in a folder.
@@ -180,7 +164,16 @@ func (e *Environment) fail(err error) {
 }
 
 // Kind is "local".
-func (e *Environment) Kind() string { return "local" }
+const Kind = "local"
+
+// Kind is "local".
+func (e *Environment) Kind() string { return Kind }
+
+// Cluster is none.
+func (e *Environment) Cluster(context.Context) (*results.Cluster, error) { return nil, nil }
+
+// Notes are none.
+func (e *Environment) Notes() []string { return nil }
 
 // Failed is closed when a part has broken down.
 func (e *Environment) Failed() <-chan struct{} { return e.failure }

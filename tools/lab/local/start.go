@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -47,7 +46,9 @@ func (e *Environment) Start(ctx context.Context, overlays []*render.Overlay, ser
 				if d.Name == service {
 					d.Spec.Replicas = new(int32(replicas))
 				}
-				e.setLoad(d)
+				if clients {
+					render.SetEnv(d, e.options.ClientEnv)
+				}
 				if err := e.store.Put(d); err != nil {
 					return fmt.Errorf("overlay %s: %w", o.Name, err)
 				}
@@ -121,28 +122,6 @@ func (e *Environment) issueToken(o *render.Overlay, ns *namespace) error {
 	ns.token = filepath.Join(e.folder.Path, "token-"+o.Namespace)
 
 	return os.WriteFile(ns.token, []byte(e.api.IssueToken(o.Namespace, spec.ServiceAccountName)), 0o600)
-}
-
-// setLoad gives a client the scenario's rates.
-func (e *Environment) setLoad(d *appsv1.Deployment) {
-	if d.Name != "client" {
-		return
-	}
-	for service, rate := range e.options.Load {
-		set(&d.Spec.Template.Spec.Containers[0], rateVariable(service), strconv.FormatFloat(rate, 'g', -1, 64))
-	}
-}
-
-// set sets an environment variable of a container.
-func set(c *corev1.Container, variable, value string) {
-	for i := range c.Env {
-		if c.Env[i].Name == variable {
-			c.Env[i] = corev1.EnvVar{Name: variable, Value: value}
-
-			return
-		}
-	}
-	c.Env = append(c.Env, corev1.EnvVar{Name: variable, Value: value})
 }
 
 // name is a Deployment's.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -138,6 +139,15 @@ func (o *Overlay) check(dir string) error {
 	}
 
 	return nil
+}
+
+// SetEnv sets environment variables of a Deployment's first container, in place of what it says of them.
+func SetEnv(d *appsv1.Deployment, env map[string]string) {
+	c := &d.Spec.Template.Spec.Containers[0]
+	c.Env = slices.DeleteFunc(slices.Clone(c.Env), func(v corev1.EnvVar) bool { _, given := env[v.Name]; return given })
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		c.Env = append(c.Env, corev1.EnvVar{Name: name, Value: env[name]})
+	}
 }
 
 // decode is strict: an unknown or repeated field is an error, as it is to

@@ -43,6 +43,31 @@ type Environment struct {
 	// 0 to 1, null where the system does not say.
 	BusyFraction  *float64 `json:"busyFraction"`
 	StealFraction *float64 `json:"stealFraction"`
+	// Cluster is what is known of the cluster; null without one.
+	Cluster *Cluster `json:"cluster,omitempty"`
+}
+
+// Cluster is a Kubernetes that an experiment ran on. What it does not tell is "".
+type Cluster struct {
+	// Version is the API server's.
+	Version string `json:"version"`
+	// ProxyMode is kube-proxy's, such as "nftables".
+	ProxyMode string `json:"proxyMode,omitempty"`
+	// Corefile is the configuration of the cluster's DNS, if that is CoreDNS.
+	Corefile string `json:"corefile,omitempty"`
+	Nodes    []Node `json:"nodes"`
+}
+
+// Node is one that takes pods.
+type Node struct {
+	Name    string `json:"name"`
+	Zone    string `json:"zone,omitempty"`
+	Kubelet string `json:"kubelet"`
+	Runtime string `json:"runtime"`
+	OS      string `json:"os"`
+	Kernel  string `json:"kernel"`
+	Arch    string `json:"arch"`
+	CPUs    int64  `json:"cpus"`
 }
 
 // Scenario is the script that every run was under.

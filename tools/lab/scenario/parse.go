@@ -141,6 +141,7 @@ func (r *reader) scenario(n *yaml.Node) *Scenario {
 			}
 			r.mapping(v, path, rates)
 		},
+		"keys": func(path string, v *yaml.Node) { s.Keys = r.keys(v, path) },
 		"phases": func(path string, v *yaml.Node) { s.Phases = r.phases(v, path) },
 	})
 	r.require(n, "", found, "name", "service", "start", "load", "phases")
@@ -161,19 +162,29 @@ func (r *reader) phases(n *yaml.Node, path string) []Phase {
 	names := map[string]bool{}
 	for i, item := range n.Content {
 		at := fmt.Sprintf("%s[%d]", path, i)
-		p := r.phase(item, at)
-		if names[p.Name] {
-			r.fail(item, at+".name", "%q is the name of an earlier phase too: give each its own", p.Name)
+		p, times := r.phase(item, at)
+		name := p.Name
+		for time := range times {
+			if times > 1 {
+				p.Name = fmt.Sprintf("%s %d", name, time+1)
+			}
+			if names[p.Name] {
+				r.fail(item, at+".name", "%q is the name of an earlier phase too: give each its own", p.Name)
+			}
+			names[p.Name] = true
+			phases = append(phases, p)
 		}
-		names[p.Name] = true
-		phases = append(phases, p)
+	}
+	if len(phases) > MaxPhases {
+		r.fail(n, path, "%d phases, repeated ones counted, are too many: give 1 to %d", len(phases), MaxPhases)
 	}
 
 	return phases
 }
 
-func (r *reader) phase(n *yaml.Node, path string) Phase {
-	var p Phase
+// phase reads a phase, and how often it takes place.
+func (r *reader) phase(n *yaml.Node, path string) (p Phase, times int) {
+	times = 1
 	found := r.mapping(n, path, fields{
 		"name": func(path string, v *yaml.Node) { p.Name = r.text(v, path) },
 		"for":  func(path string, v *yaml.Node) { p.For = r.duration(v, path) },
@@ -181,15 +192,56 @@ func (r *reader) phase(n *yaml.Node, path string) Phase {
 			replicas := r.count(v, path, 0)
 			p.Scale = &replicas
 		},
-		"rollout":    func(path string, v *yaml.Node) { r.oneOf(v, path, "true"); p.Rollout = true },
-		"kill":       func(path string, v *yaml.Node) { p.Kill = r.count(v, path, 1) },
-		"freeze":     func(path string, v *yaml.Node) { p.Freeze = r.count(v, path, 1) },
-		"api-server": func(path string, v *yaml.Node) { r.oneOf(v, path, "down"); p.APIServerDown = true },
-		"dns":        func(path string, v *yaml.Node) { r.oneOf(v, path, "down"); p.DNSDown = true },
+		"repeat":         func(path string, v *yaml.Node) { times = r.whole(v, path, 1, MaxPhases) },
+		"rollout":        func(path string, v *yaml.Node) { r.oneOf(v, path, "true"); p.Rollout = true },
+		"delete":         func(path string, v *yaml.Node) { p.Delete = r.count(v, path, 1) },
+		"kill":           func(path string, v *yaml.Node) { p.Kill = r.count(v, path, 1) },
+		"freeze":         func(path string, v *yaml.Node) { p.Freeze = r.count(v, path, 1) },
+		"drain-node":     func(path string, v *yaml.Node) { p.DrainNode = r.node(v, path) },
+		"cordon":         func(path string, v *yaml.Node) { p.Cordon = r.node(v, path) },
+		"freeze-node":    func(path string, v *yaml.Node) { p.FreezeNode = r.node(v, path) },
+		"partition-node": func(path string, v *yaml.Node) { p.PartitionNode = r.node(v, path) },
+		"loss":           func(path string, v *yaml.Node) { p.Loss = r.loss(v, path) },
+		"delay":          func(path string, v *yaml.Node) { p.Delay = r.delay(v, path) },
+		"api-server":     func(path string, v *yaml.Node) { r.oneOf(v, path, "down"); p.APIServerDown = true },
+		"dns":            func(path string, v *yaml.Node) { r.oneOf(v, path, "down"); p.DNSDown = true },
 	})
 	r.require(n, path, found, "name", "for")
 
-	return p
+	return p, times
+}
+
+func (r *reader) loss(n *yaml.Node, path string) *Loss {
+	var l Loss
+	found := r.mapping(n, path, fields{
+		"node":    func(path string, v *yaml.Node) { l.Node = r.node(v, path) },
+		"percent": func(path string, v *yaml.Node) { l.Percent = r.whole(v, path, 1, 100) },
+	})
+	r.require(n, path, found, "node", "percent")
+
+	return &l
+}
+
+func (r *reader) delay(n *yaml.Node, path string) *Delay {
+	var d Delay
+	found := r.mapping(n, path, fields{
+		"node": func(path string, v *yaml.Node) { d.Node = r.node(v, path) },
+		"by":   func(path string, v *yaml.Node) { d.By = r.between(v, path, time.Millisecond, 10*time.Second, "20ms") },
+	})
+	r.require(n, path, found, "node", "by")
+
+	return &d
+}
+
+func (r *reader) keys(n *yaml.Node, path string) *Keys {
+	var k Keys
+	found := r.mapping(n, path, fields{
+		"count": func(path string, v *yaml.Node) { k.Count = r.whole(v, path, 1, MaxKeys) },
+		"skew":  func(path string, v *yaml.Node) { k.Skew = r.skew(v, path) },
+	})
+	r.require(n, path, found, "count")
+
+	return &k
 }
 
 // text reads a string that is not empty.
@@ -209,10 +261,26 @@ func (r *reader) oneOf(n *yaml.Node, path string, accepted ...string) string {
 	return n.Value
 }
 
-func (r *reader) count(n *yaml.Node, path string, lo int) int {
+// count reads a number of pods.
+func (r *reader) count(n *yaml.Node, path string, lo int) int { return r.whole(n, path, lo, MaxReplicas) }
+
+// node reads the number of a node.
+func (r *reader) node(n *yaml.Node, path string) int { return r.whole(n, path, 1, MaxNodes) }
+
+func (r *reader) whole(n *yaml.Node, path string, lo, hi int) int {
 	value, err := strconv.Atoi(n.Value)
-	if n.Kind != yaml.ScalarNode || err != nil || value < lo || value > MaxReplicas {
-		r.fail(n, path, "%s is not accepted: give a whole number from %d to %d", describe(n), lo, MaxReplicas)
+	if n.Kind != yaml.ScalarNode || err != nil || value < lo || value > hi {
+		r.fail(n, path, "%s is not accepted: give a whole number from %d to %d", describe(n), lo, hi)
+	}
+
+	return value
+}
+
+// skew reads an exponent that the client's --key-skew accepts.
+func (r *reader) skew(n *yaml.Node, path string) float64 {
+	value, err := strconv.ParseFloat(n.Value, 64)
+	if n.Kind != yaml.ScalarNode || err != nil || math.IsNaN(value) || value < MinSkew || value > MaxSkew {
+		r.fail(n, path, "%s is not accepted: give Zipf's exponent, %v to %v", describe(n), MinSkew, MaxSkew)
 	}
 
 	return value
@@ -227,10 +295,15 @@ func (r *reader) rate(n *yaml.Node, path string) float64 {
 	return value
 }
 
+// duration reads how long a phase lasts.
 func (r *reader) duration(n *yaml.Node, path string) time.Duration {
+	return r.between(n, path, MinFor, MaxFor, "8s")
+}
+
+func (r *reader) between(n *yaml.Node, path string, lo, hi time.Duration, example string) time.Duration {
 	value, err := time.ParseDuration(n.Value)
-	if n.Kind != yaml.ScalarNode || err != nil || value < MinFor || value > MaxFor {
-		r.fail(n, path, "%s is not accepted: give a duration from %v to %v, such as 8s", describe(n), MinFor, MaxFor)
+	if n.Kind != yaml.ScalarNode || err != nil || value < lo || value > hi {
+		r.fail(n, path, "%s is not accepted: give a duration from %v to %v, such as %s", describe(n), lo, hi, example)
 	}
 
 	return value

@@ -181,6 +181,20 @@ func (c *Controller) Kill(ctx context.Context, namespace, name string, n int) ([
 	return pods, errors.Join(failures...)
 }
 
+// Delete asks n ready pods of a Deployment to leave, the oldest first, as `kubectl delete pod` does. It returns their
+// names at once; others are made in their place.
+func (c *Controller) Delete(_ context.Context, namespace, name string, n int) ([]string, error) {
+	pods, err := c.oldestReady(namespace, name, n)
+	if err != nil {
+		return nil, fmt.Errorf("delete %d pods of deployment %s/%s: %w", n, namespace, name, err)
+	}
+	for _, pod := range pods {
+		c.kubelet.Delete(namespace, pod)
+	}
+
+	return pods, nil
+}
+
 // Freeze stops the processes of n ready pods of a Deployment (SIGSTOP), the oldest first, and lets them go on
 // (SIGCONT) after d. It returns their names at once.
 func (c *Controller) Freeze(_ context.Context, namespace, name string, n int, d time.Duration) ([]string, error) {
