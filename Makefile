@@ -57,6 +57,13 @@ help: ## List the targets.
 demo: build ## Compare eight strategies under real faults on this machine; results in out/demo.
 	bin/lab run --out out/demo $(DEMO_OVERLAYS)
 
+# As many as a small machine carries.
+DEMO_KUBERNETES_OVERLAYS := clusterip dns-round-robin api-watch endpointslice
+
+.PHONY: demo-kubernetes
+demo-kubernetes: build cluster-up ## Compare four strategies on a real Kubernetes that it starts (Linux, root); results in out/demo-kubernetes.
+	bin/cluster exec bin/lab run --env kubernetes --cluster-tool bin/cluster --out out/demo-kubernetes $(DEMO_KUBERNETES_OVERLAYS)
+
 .PHONY: build
 build: ## Build the services and the lab into bin/.
 	@echo "building (a few minutes the first time, seconds after that)"
@@ -210,6 +217,11 @@ e2e-iptables: e2e-tests ## Of e2e: the overlays with a ClusterIP, by iptables.
 	status=0; { $(IPTABLES_CLUSTER) load && \
 		$(IPTABLES_CLUSTER) exec bin/e2e.test -context evenkeel -test.timeout 10m $(CLUSTERIP_TESTS); } || status=$$?; \
 		$(IPTABLES_CLUSTER) down; exit $$status
+
+.PHONY: e2e-lab
+e2e-lab: build cluster-up ## Test the lab on a real Kubernetes: each step, Ctrl-C, SIGKILL (Linux, root; six minutes).
+	go test -c -tags e2e -o bin/lab.test ./tools/lab/cluster
+	bin/cluster exec bin/lab.test -lab bin/lab -cluster-tool bin/cluster -test.v -test.timeout 15m
 
 .PHONY: test-cluster-tool
 test-cluster-tool: ## Test what can be tested of the tool that does this without starting a cluster.

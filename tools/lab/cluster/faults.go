@@ -20,39 +20,29 @@ const faultTimeout = 30 * time.Second
 
 // fault begins a fault, which ends with the phase.
 func (a *act) fault(args ...string) error {
-	end, err := a.begin(a.ctx, args...)
+	end, err := a.begin(a.ctx, append(args, "--until-eof")...)
 	if err != nil {
 		return err
 	}
-	a.later(end)
+	a.later(func(context.Context) error { return end() })
 
 	return nil
 }
 
-// once does something to the cluster that has no end.
-func (a *act) once(args ...string) error {
-	end, err := a.begin(a.ctx, args...)
-	if err != nil {
-		return err
-	}
-
-	return end(a.ctx)
-}
-
-// try begins a fault and ends it at once.
-func (e *Environment) try(ctx context.Context, args ...string) error {
+// once does something to the cluster that has no end, or begins a fault and ends it at once.
+func (e *Environment) once(ctx context.Context, args ...string) error {
 	end, err := e.begin(ctx, args...)
 	if err != nil {
 		return err
 	}
 
-	return end(ctx)
+	return end()
 }
 
 // begin returns when a fault is in force.
-func (e *Environment) begin(ctx context.Context, args ...string) (end func(context.Context) error, err error) {
+func (e *Environment) begin(ctx context.Context, args ...string) (end func() error, err error) {
 	// It must outlive ctx: Ctrl-C ends it in its turn, by its standard input.
-	command := exec.CommandContext(context.WithoutCancel(ctx), e.options.Tool, append([]string{"fault"}, append(args, "--until-eof")...)...)
+	command := exec.CommandContext(context.WithoutCancel(ctx), e.options.Tool, append([]string{"fault"}, args...)...)
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C is not for it
 	var complaint bytes.Buffer
 	command.Stderr = &complaint
@@ -82,7 +72,7 @@ func (e *Environment) begin(ctx context.Context, args ...string) (end func(conte
 		return nil, failed(io.ErrUnexpectedEOF)
 	}
 
-	return func(context.Context) error {
+	return func() error {
 		late := time.AfterFunc(faultTimeout, func() { _ = command.Process.Kill() })
 		defer late.Stop()
 		_ = input.Close()

@@ -47,7 +47,7 @@ func (e *Environment) Check(ctx context.Context, s *scenario.Scenario) error {
 			}
 		}
 		if p.Delay != nil { // the kernel may not have what it takes: try it
-			if err := e.try(ctx, "delay", nodes[p.Delay.Node-1].Name, p.Delay.By.String()); err != nil {
+			if err := e.once(ctx, "delay", nodes[p.Delay.Node-1].Name, p.Delay.By.String(), "--until-eof"); err != nil {
 				return fmt.Errorf("scenario %s: phase %q: delay: %w", s.Name, p.Name, err)
 			}
 		}
@@ -182,7 +182,7 @@ func (a *act) kill(pods []*corev1.Pod, apiServerDown bool) error {
 	return eachPod(pods, func(pod *corev1.Pod) error {
 		a.watch(pod.Namespace).lives.kill(pod.Name)
 		if a.options.Tool != "" {
-			if err := a.once("kill-pod", pod.Namespace+"/"+pod.Name); err != nil {
+			if err := a.once(a.ctx, "kill-pod", pod.Namespace+"/"+pod.Name); err != nil {
 				return err
 			}
 		}
