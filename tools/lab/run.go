@@ -26,6 +26,7 @@ type runCommand struct {
 
 	Where    where  `embed:""`
 	Scenario string `default:"tools/lab/scenarios/day.yaml" type:"path" help:"Scenario to run."`
+	Vary     string `placeholder:"SETTING=VALUE,…" help:"Run each overlay once for each value of a setting of the service's Deployment, all at once: pre-stop, min-ready-seconds or max-connection-age, as pre-stop=0s,1s,5s."`
 	Out      string `default:"out" type:"path" help:"Folder for results.json and report.html."`
 }
 
@@ -57,7 +58,7 @@ func (w *where) Validate() error {
 
 // Run runs the experiment.
 func (c runCommand) Run(ctx context.Context) error {
-	out, err := c.Where.run(ctx, c.Scenario, c.Overlays, c.Out)
+	out, err := c.Where.run(ctx, c.Scenario, c.Overlays, c.Vary, c.Out)
 	if err != nil {
 		return err
 	}
@@ -73,8 +74,8 @@ func resultsFile(folder string) string { return filepath.Join(folder, "results.j
 func reportFile(folder string) string  { return filepath.Join(folder, "report.html") }
 
 // run runs one experiment, and writes its results and the report to a folder.
-func (w *where) run(ctx context.Context, script string, overlays []string, out string) (*results.Results, error) {
-	s, rendered, err := w.read(script, overlays)
+func (w *where) run(ctx context.Context, script string, overlays []string, vary, out string) (*results.Results, error) {
+	s, rendered, err := w.read(script, overlays, vary)
 	if err != nil {
 		return nil, usageError{err}
 	}
@@ -168,7 +169,7 @@ func (w *where) binaries() (map[string]string, error) {
 
 // read reads the scenario and renders the overlays, so that whatever is wrong with
 // them is said before anything is started.
-func (w *where) read(file string, names []string) (*scenario.Scenario, []*render.Overlay, error) {
+func (w *where) read(file string, names []string, vary string) (*scenario.Scenario, []*render.Overlay, error) {
 	script, err := scenario.Load(file)
 	if err != nil {
 		return nil, nil, err
@@ -189,6 +190,21 @@ func (w *where) read(file string, names []string) (*scenario.Scenario, []*render
 		}
 		overlays = append(overlays, o)
 	}
+	if vary == "" {
+		return script, overlays, nil
+	}
+	v, err := render.ParseVariation(vary)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--vary: %w", err)
+	}
+	var variants []*render.Overlay
+	for _, o := range overlays {
+		of, err := v.Of(o, script.Service)
+		if err != nil {
+			return nil, nil, err
+		}
+		variants = append(variants, of...)
+	}
 
-	return script, overlays, nil
+	return script, variants, nil
 }
