@@ -124,8 +124,74 @@ func delegate(parent, _ string) error {
 	return nil
 }
 
-// thaw lets go of everything that a test has frozen: what is frozen cannot be killed.
-func (c *cluster) thaw() error {
+// freezer is the hierarchy that can freeze.
+func freezer() (root string, unified bool, err error) {
+	if exists(filepath.Join(cgroupRoot, "cgroup.controllers")) {
+		return cgroupRoot, true, nil
+	}
+	root = filepath.Join(cgroupRoot, "freezer")
+	if !exists(root) {
+		return "", false, fmt.Errorf("%s: cgroups are mounted without their freezer", cgroupRoot)
+	}
+
+	return root, false, nil
+}
+
+// freeze lets all processes in groups stand still, and in those below them.
+func freeze(groups []string) error {
+	root, unified, err := freezer()
+	if err != nil {
+		return err
+	}
+	file, value, report, reported := "freezer.state", "FROZEN", "freezer.state", "FROZEN"
+	if unified {
+		file, value, report, reported = "cgroup.freeze", "1", "cgroup.events", "frozen 1"
+	}
+	for _, group := range groups {
+		group = filepath.Join(root, group)
+		err := within(5*time.Second, func() error {
+			// Again and again: version 1 may miss a process that is just starting another.
+			if err := os.WriteFile(filepath.Join(group, file), []byte(value), 0); err != nil {
+				return err
+			}
+			text, err := os.ReadFile(filepath.Join(group, report))
+			if err == nil && !strings.Contains(string(text), reported) {
+				err = fmt.Errorf("%s does not freeze", group)
+			}
+
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+
+	return nil
+}
+
+// thaw undoes freeze. What is in a group that was frozen by itself stays so.
+func thaw(groups []string) error {
+	root, unified, err := freezer()
+	if err != nil {
+		return err
+	}
+	file, value := "freezer.state", "THAWED"
+	if unified {
+		file, value = "cgroup.freeze", "0"
+	}
+	for _, group := range groups {
+		err := os.WriteFile(filepath.Join(root, group, file), []byte(value), 0)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // it may have gone meanwhile
+			return err
+		}
+	}
+
+	return nil
+}
+
+// thawAll lets go of everything that a fault or a test has frozen: what is frozen cannot be
+// killed.
+func (c *cluster) thawAll() error {
 	return c.eachCgroup(func(group string) error {
 		for file, value := range map[string]string{"freezer.state": "THAWED", "cgroup.freeze": "0"} {
 			err := os.WriteFile(filepath.Join(group, file), []byte(value), 0)
@@ -141,14 +207,7 @@ func (c *cluster) thaw() error {
 // removeCgroups removes the groups, which have no processes any more. The kernel takes a
 // moment to notice the last.
 func (c *cluster) removeCgroups(patience time.Duration) error {
-	deadline := time.Now().Add(patience)
-	for {
-		err := c.eachCgroup(syscall.Rmdir)
-		if err == nil || time.Now().After(deadline) {
-			return err
-		}
-		<-time.After(10 * time.Millisecond)
-	}
+	return within(patience, func() error { return c.eachCgroup(syscall.Rmdir) })
 }
 
 // eachCgroup calls do for each of the cluster's groups, children before parents.

@@ -31,7 +31,7 @@ func (c *cluster) teardown() error {
 	if err != nil {
 		return err
 	}
-	if err := c.thaw(); err != nil {
+	if err := c.thawAll(); err != nil {
 		return err
 	}
 	if r != nil {
@@ -41,6 +41,7 @@ func (c *cluster) teardown() error {
 			}
 		}
 	}
+	c.endKeepers()
 	if err := c.removeCgroups(10 * time.Second); err != nil {
 		return fmt.Errorf("remove cgroups: %w", err)
 	}

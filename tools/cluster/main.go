@@ -1,7 +1,8 @@
 //go:build linux
 
 // Command cluster runs a real Kubernetes on one Linux machine, in namespaces of its own,
-// with no Docker and no registry. README.md tells what it needs and how it works.
+// with no Docker and no registry, and does it harm for those who test what happens then.
+// README.md tells what it needs and how it works.
 package main
 
 import (
@@ -12,6 +13,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -32,6 +34,7 @@ type cli struct {
 	Exec       execCommand       `cmd:"" help:"Run a command of this machine in the cluster's network, with its DNS and KUBECONFIG."`
 	Forward    forwardCommand    `cmd:"" help:"Make a port of a Service reachable on 127.0.0.1 of this machine, until interrupted."`
 	Logs       logsCommand       `cmd:"" help:"List the logs of the components, or show one."`
+	Fault      faultCommand      `cmd:"" help:"Do harm to the cluster, for as long as the command runs."`
 	Sandbox    sandboxCommand    `cmd:"" hidden:""`
 }
 
@@ -96,6 +99,9 @@ func (c *cluster) run(elements ...string) string {
 
 func (c *cluster) adminConfig() string { return c.run("pki", "admin.kubeconfig") }
 
+// lockPatience is how long a command waits for another. Most take but a moment.
+const lockPatience = 5 * time.Second
+
 // lock keeps other commands that change this cluster away. It ends with the process, also
 // when that is killed.
 func (c *cluster) lock() (unlock func(), err error) {
@@ -106,7 +112,8 @@ func (c *cluster) lock() (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(folder.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	err = within(lockPatience, func() error { return syscall.Flock(int(folder.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) })
+	if err != nil {
 		_ = folder.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("another cluster command is at work in %s: wait for it, or interrupt it", c.home)
@@ -116,4 +123,17 @@ func (c *cluster) lock() (unlock func(), err error) {
 	}
 
 	return func() { _ = folder.Close() }, nil
+}
+
+// within tries something again and again until it succeeds, or for so long. The error is
+// that of the last attempt.
+func within(patience time.Duration, attempt func() error) error {
+	deadline := time.Now().Add(patience)
+	for {
+		err := attempt()
+		if err == nil || time.Now().After(deadline) {
+			return err
+		}
+		<-time.After(10 * time.Millisecond)
+	}
 }

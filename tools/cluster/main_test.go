@@ -236,9 +236,9 @@ func TestAProcessThatIsAnotherByNowIsNotAlive(t *testing.T) {
 	}
 }
 
-func TestTheDNSManifestIsYAMLThroughout(t *testing.T) {
+func TestTheAddonsManifestIsYAMLThroughout(t *testing.T) {
 	for nodes, replicas := range map[int]float64{1: 1, 2: 2, 5: 2} {
-		manifest, err := dnsManifest("evenkeel.test/coredns:v1", nodes)
+		manifest, err := addonsManifest("evenkeel.test/coredns:v1", "iptables", nodes)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -57,17 +57,19 @@ func (c *cluster) record() (*record, error) {
 	return r, nil
 }
 
-// write replaces the record in one step, so that no kill leaves half of one.
-func (c *cluster) write(r *record) error {
-	text, err := json.MarshalIndent(r, "", "  ")
+func (c *cluster) write(r *record) error { return replace(c.run(recordFile), r) }
+
+// replace writes a file in one step, so that no kill leaves half of one.
+func replace(path string, value any) error {
+	text, err := json.MarshalIndent(value, "", "  ")
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(c.run(recordFile+".new"), text, 0o600); err != nil {
+	if err := os.WriteFile(path+".new", text, 0o600); err != nil {
 		return err
 	}
 
-	return os.Rename(c.run(recordFile+".new"), c.run(recordFile))
+	return os.Rename(path+".new", path)
 }
 
 // running is the record of a cluster all of whose sandboxes live.
@@ -79,13 +81,19 @@ func (c *cluster) running() (*record, error) {
 	if r == nil {
 		return nil, errors.New("no cluster: start one with `cluster up`")
 	}
+
+	return r, r.whole()
+}
+
+// whole is nil when all the sandboxes live.
+func (r *record) whole() error {
 	for _, m := range r.Members {
 		if !m.alive() {
-			return nil, fmt.Errorf("%s has ended: `cluster up` starts the cluster anew", m.Name)
+			return fmt.Errorf("%s has ended: `cluster up` starts the cluster anew", m.Name)
 		}
 	}
 
-	return r, nil
+	return nil
 }
 
 // node is the sandbox of node k, which counts from 1; 0 is the control plane.
@@ -95,6 +103,19 @@ func (r *record) node(k int) (member, error) {
 	}
 
 	return r.Members[k], nil
+}
+
+// nodeNamed is the number of a node.
+func (r *record) nodeNamed(name string) (int, error) {
+	var known []string
+	for k := 1; k <= r.Nodes; k++ {
+		if r.Members[k].Name == name {
+			return k, nil
+		}
+		known = append(known, r.Members[k].Name)
+	}
+
+	return 0, fmt.Errorf("node %q: not one of %s", name, strings.Join(known, ", "))
 }
 
 // startOf says when a process started, in a form that is good for comparing.
@@ -115,7 +136,7 @@ func startOf(pid int) (string, error) {
 // startTicks is field 22 of /proc/PID/stat. Field 2 is the name of the program in
 // parentheses, and may have anything in it, also spaces and parentheses.
 func startTicks(stat string) (string, error) {
-	_, rest, ok := cutLast(stat, ") ")
+	rest, ok := afterLast(stat, ") ")
 	fields := strings.Fields(rest)
 	if !ok || len(fields) < 20 {
 		return "", fmt.Errorf("/proc/PID/stat: not understood: %q", stat)
@@ -124,13 +145,14 @@ func startTicks(stat string) (string, error) {
 	return fields[19], nil
 }
 
-func cutLast(s, sep string) (before, after string, found bool) {
+// afterLast is what comes after the last separator.
+func afterLast(s, sep string) (string, bool) {
 	i := strings.LastIndex(s, sep)
 	if i < 0 {
-		return s, "", false
+		return "", false
 	}
 
-	return s[:i], s[i+len(sep):], true
+	return s[i+len(sep):], true
 }
 
 // open takes hold of the sandbox' process, so that what is done next is done to no other.

@@ -36,6 +36,17 @@ func (statusCommand) Run(ctx context.Context, c *cluster) error {
 	}
 	fmt.Printf("Kubernetes %s, etcd %s, containerd %s, CoreDNS %s; %d nodes, kube-proxy with %s\n\n",
 		v[kubernetesModule], v[etcdModule], v[containerdModule], v[corednsModule], r.Nodes, r.ProxyMode)
+	// First, for a component that stands still is waited for.
+	faults, err := c.faults()
+	if err != nil {
+		return err
+	}
+	for _, f := range faults {
+		fmt.Println(f.state())
+	}
+	if len(faults) > 0 {
+		fmt.Println()
+	}
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "SANDBOX\tCOMPONENT\tPID\tSTATE")
 	broken := 0
@@ -45,7 +56,10 @@ func (statusCommand) Run(ctx context.Context, c *cluster) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	if broken > 0 {
+	switch {
+	case len(faults) > 0:
+		return fmt.Errorf("%d not working, under %d faults", broken, len(faults))
+	case broken > 0:
 		return fmt.Errorf("%d not working: `cluster up` starts what has ended, `cluster logs` says why", broken)
 	}
 

@@ -56,7 +56,10 @@ func (u upCommand) Run(ctx context.Context, c *cluster) error {
 		if r.Nodes != u.Nodes || r.ProxyMode != u.ProxyMode {
 			return fmt.Errorf("a cluster of %d nodes with %s is running: end it with `cluster down` first", r.Nodes, r.ProxyMode)
 		}
-		err := c.start(ctx, r)
+		err := c.mend(ctx, r)
+		if err == nil {
+			err = c.start(ctx, r)
+		}
 		if _, broken := c.running(); err == nil || broken == nil || ctx.Err() != nil {
 			return err
 		}
@@ -216,7 +219,7 @@ func (c *cluster) start(ctx context.Context, r *record) error {
 			if i == 0 {
 				say("control plane ready")
 				// Early, so that it is scheduled as soon as there is a node.
-				if err := c.installDNS(ctx, r.Nodes); err != nil {
+				if err := c.installAddons(ctx, r); err != nil {
 					failed <- err
 					stop(err)
 				}
@@ -249,15 +252,16 @@ func (c *cluster) start(ctx context.Context, r *record) error {
 	return nil
 }
 
-//go:embed coredns.yaml
-var coredns string
+//go:embed addons.yaml
+var addons string
 
-func (c *cluster) installDNS(ctx context.Context, nodes int) error {
+// installAddons has the cluster run its own DNS, and say how its Services work.
+func (c *cluster) installAddons(ctx context.Context, r *record) error {
 	versions, err := versions(goMod)
 	if err != nil {
 		return err
 	}
-	manifest, err := dnsManifest(corednsImage(versions), nodes)
+	manifest, err := addonsManifest(corednsImage(versions), r.ProxyMode, r.Nodes)
 	if err != nil {
 		return err
 	}
@@ -265,13 +269,15 @@ func (c *cluster) installDNS(ctx context.Context, nodes int) error {
 	return c.kubectl(ctx, manifest, "apply", "--server-side", "--force-conflicts", "-f", "-")
 }
 
-func dnsManifest(image string, nodes int) (io.Reader, error) {
-	t, err := template.New("coredns.yaml").Parse(coredns)
+func addonsManifest(image, proxyMode string, nodes int) (io.Reader, error) {
+	t, err := template.New("addons.yaml").Parse(addons)
 	if err != nil {
 		return nil, err
 	}
 	var out bytes.Buffer
-	err = t.Execute(&out, map[string]any{"Image": image, "Replicas": min(2, nodes), "Address": network.DNS})
+	err = t.Execute(&out, map[string]any{
+		"Image": image, "Replicas": min(2, nodes), "Address": network.DNS, "ProxyMode": proxyMode,
+	})
 
 	return &out, err
 }

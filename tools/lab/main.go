@@ -23,6 +23,8 @@ type cli struct {
 	config.Common
 
 	Run      runCommand      `cmd:"" help:"Run overlays under a scenario and write results.json and report.html."`
+	Matrix   matrixCommand   `cmd:"" help:"Run overlays under several scenarios, several times, and write one page."`
+	Compare  compareCommand  `cmd:"" help:"Put results of earlier runs side by side and say what differs by more than noise."`
 	Report   reportCommand   `cmd:"" help:"Write the report and print the table of an earlier results.json."`
 	Watchdog watchdogCommand `cmd:"" hidden:"" help:"End the processes of a lab that has died."`
 }
@@ -41,7 +43,7 @@ func main() {
 	switch err := kctx.Run(); {
 	case err == nil:
 	case ctx.Err() != nil:
-		fmt.Fprintln(os.Stderr, "lab: interrupted: whatever was started has been ended, and nothing was written")
+		fmt.Fprintln(os.Stderr, "lab: interrupted: whatever was started has been ended")
 		os.Exit(exitInterrupted)
 	default:
 		fmt.Fprintf(os.Stderr, "lab: %v\n", err)

@@ -62,6 +62,12 @@ func (c runCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := writeResults(resultsFile(c.Out), out); err != nil {
+		return err
+	}
+	if err := writeReport(reportFile(c.Out), out); err != nil {
+		return err
+	}
 	if err := report.Table(os.Stdout, out, terminalWidth(os.Stdout)); err != nil {
 		return err
 	}
@@ -73,7 +79,7 @@ func (c runCommand) Run(ctx context.Context) error {
 func resultsFile(folder string) string { return filepath.Join(folder, "results.json") }
 func reportFile(folder string) string  { return filepath.Join(folder, "report.html") }
 
-// run runs one experiment, and writes its results and the report to a folder.
+// run runs one experiment. Logs that are kept go to the folder out.
 func (w *where) run(ctx context.Context, script string, overlays []string, vary, out string) (*results.Results, error) {
 	s, rendered, err := w.read(script, overlays, vary)
 	if err != nil {
@@ -97,11 +103,8 @@ func (w *where) run(ctx context.Context, script string, overlays []string, vary,
 	if err != nil {
 		return nil, err
 	}
-	if err := writeResults(resultsFile(out), r); err != nil {
-		return nil, err
-	}
 
-	return r, writeReport(reportFile(out), r)
+	return r, nil
 }
 
 // environment makes the environment, and says how it ends.

@@ -21,18 +21,30 @@ type Dialer struct {
 
 // DialContext connects to an address, which is an IP address and a port.
 func (d Dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	type result struct {
-		conn net.Conn
-		err  error
-	}
-	done := make(chan result, 1)
-	go onOwnThread(func() {
-		conn, err := d.dial(ctx, network, address)
-		done <- result{conn, err}
-	})
-	r := <-done // dial ends with ctx
+	var conn net.Conn
+	err := Inside(d.Pid, func() (err error) {
+		// With an IP address there is one attempt, made by this goroutine and so on this
+		// thread.
+		conn, err = (&net.Dialer{}).DialContext(ctx, network, address)
 
-	return r.conn, r.err
+		return err
+	})
+
+	return conn, err
+}
+
+// Inside calls f on a thread of its own that is in the network namespace of a process.
+func Inside(pid int, f func() error) error {
+	done := make(chan error, 1)
+	go onOwnThread(func() {
+		err := Enter(pid)
+		if err == nil {
+			err = f()
+		}
+		done <- err
+	})
+
+	return <-done
 }
 
 // onOwnThread calls f on a thread that ends with it. A namespace is a thread's, and nothing
@@ -55,16 +67,6 @@ func onOwnThread(f func()) {
 	}()
 	<-done
 	runtime.UnlockOSThread()
-}
-
-func (d Dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	if err := Enter(d.Pid); err != nil {
-		return nil, err
-	}
-
-	// With an IP address there is one attempt, made by this goroutine and so on this
-	// thread.
-	return (&net.Dialer{}).DialContext(ctx, network, address)
 }
 
 // Enter moves the calling thread to the network namespace of a process.

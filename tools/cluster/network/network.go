@@ -43,7 +43,7 @@ func connectNode(hub *namespace, pid, k, nodes int) error {
 	if err := node.up("lo"); err != nil {
 		return err
 	}
-	if err := node.address("eth0", withPrefix(NodeAddress(k), nodePrefix)); err != nil {
+	if err := node.address(nodeDevice, withPrefix(NodeAddress(k), nodePrefix)); err != nil {
 		return err
 	}
 
@@ -95,7 +95,13 @@ func (n *namespace) close() {
 	_ = n.handle.Close() // only the file descriptor; the namespace is its processes'
 }
 
-const bridgeName = "br0"
+// nodeDevice is a node's end of its cable; bridgePort is the other, at the bridge.
+const (
+	bridgeName = "br0"
+	nodeDevice = "eth0"
+)
+
+func bridgePort(k int) string { return fmt.Sprintf("node%d", k) }
 
 func (n *namespace) bridge() error {
 	if err := n.up("lo"); err != nil {
@@ -117,9 +123,9 @@ func (n *namespace) plug(node *namespace, k int) error {
 		return err
 	}
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name = fmt.Sprintf("node%d", k)
+	attrs.Name = bridgePort(k)
 	attrs.MasterIndex = bridge.Attrs().Index
-	cable := &netlink.Veth{LinkAttrs: attrs, PeerName: "eth0", PeerNamespace: netlink.NsFd(int(node.handle))}
+	cable := &netlink.Veth{LinkAttrs: attrs, PeerName: nodeDevice, PeerNamespace: netlink.NsFd(int(node.handle))}
 	if err := n.link.LinkAdd(cable); err != nil {
 		return fmt.Errorf("add veth: %w", err)
 	}

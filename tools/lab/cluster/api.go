@@ -69,7 +69,9 @@ func newAPI(config *rest.Config, log func(string)) (*api, error) {
 type warnings func(string)
 
 // HandleWarningHeader is rest.WarningHandler's.
-func (w warnings) HandleWarningHeader(_ int, _ string, text string) { w("the API server warns: " + text) }
+func (w warnings) HandleWarningHeader(_ int, _ string, text string) {
+	w("the API server warns: " + text)
+}
 
 // resource is where objects of a kind are.
 type resource struct {
@@ -143,13 +145,13 @@ func (a *api) get(ctx context.Context, object runtime.Object) (bool, error) {
 }
 
 // merge changes fields of an object (RFC 7386), which becomes what it is then.
-func (a *api) merge(ctx context.Context, object runtime.Object, fields map[string]any, subresource ...string) error {
+func (a *api) merge(ctx context.Context, object runtime.Object, fields map[string]any) error {
 	body, err := json.Marshal(fields)
 	if err != nil {
 		return err
 	}
 
-	return a.about(http.MethodPatch, object).SubResource(subresource...).
+	return a.about(http.MethodPatch, object).
 		SetHeader("Content-Type", string(types.MergePatchType)).Param("fieldManager", manager).Body(body).Do(ctx).Error()
 }
 

@@ -155,8 +155,9 @@ func (a *act) drain(name string, overlays []*render.Overlay, service string) err
 		default:
 		}
 		cancel()
-		<-drained
-		a.note("drain-node: not all pods had left " + name + " by the end of the phase.")
+		if err := <-drained; err != nil {
+			a.note("drain-node: not all pods had left " + name + " by the end of the phase.")
+		}
 
 		return nil
 	})

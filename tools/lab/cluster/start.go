@@ -132,12 +132,10 @@ func (e *Environment) awaitReady(ctx context.Context, d *appsv1.Deployment) erro
 	watch := e.watch(d.Namespace)
 	var stuck error
 	err := e.api.until(ctx, d.Name, func(ctx context.Context) (bool, error) {
+		stuck = watch.stuck(d.Name)
 		found, err := e.api.get(ctx, d)
-		if err != nil || !found {
-			return false, err
-		}
-		if stuck = watch.stuck(d.Name); stuck != nil {
-			return true, nil
+		if err != nil || !found || stuck != nil {
+			return stuck != nil, err
 		}
 		s := d.Status
 		if s.ObservedGeneration < d.Generation || s.UpdatedReplicas < *d.Spec.Replicas || s.ReadyReplicas < *d.Spec.Replicas {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -118,8 +119,8 @@ func (a *act) undo() error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(a.ctx), undoTimeout)
 	defer cancel()
 	var errs []error
-	for i := len(a.undos) - 1; i >= 0; i-- {
-		errs = append(errs, a.undos[i](ctx))
+	for _, undo := range slices.Backward(a.undos) {
+		errs = append(errs, undo(ctx))
 	}
 
 	return errors.Join(errs...)
@@ -202,12 +203,9 @@ func (a *act) freeze(pods []*corev1.Pod) error {
 func (e *Environment) note(text string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, other := range e.notes {
-		if other == text {
-			return
-		}
+	if !slices.Contains(e.notes, text) {
+		e.notes = append(e.notes, text)
 	}
-	e.notes = append(e.notes, text)
 }
 
 // eachPod does something with all pods at once, and joins the errors.

@@ -31,14 +31,9 @@ type watch struct {
 func newWatch(a *api, namespace string) *watch {
 	w := &watch{lives: newLives()}
 	w.pods = w.add(a, namespace, "pods", new(corev1.Pod), cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(object any) { w.lives.seen(object.(*corev1.Pod), time.Now()) },
-		UpdateFunc: func(_, object any) { w.lives.seen(object.(*corev1.Pod), time.Now()) },
-		DeleteFunc: func(object any) {
-			if unknown, ok := object.(cache.DeletedFinalStateUnknown); ok {
-				object = unknown.Obj
-			}
-			w.lives.deleted(object.(*corev1.Pod), time.Now())
-		},
+		AddFunc:    func(object any) { about(object, w.lives.seen) },
+		UpdateFunc: func(_, object any) { about(object, w.lives.seen) },
+		DeleteFunc: func(object any) { about(object, w.lives.deleted) },
 	})
 	w.slices = w.add(a, namespace, "endpointslices", new(discoveryv1.EndpointSlice), cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(any) { w.lives.setReady(w.ready(), time.Now()) },
@@ -47,6 +42,16 @@ func newWatch(a *api, namespace string) *watch {
 	})
 
 	return w
+}
+
+// about tells of a pod, also of one whose end a watch that broke off did not see.
+func about(object any, tell func(*corev1.Pod, time.Time)) {
+	if unseen, ok := object.(cache.DeletedFinalStateUnknown); ok {
+		object = unseen.Obj
+	}
+	if pod, ok := object.(*corev1.Pod); ok {
+		tell(pod, time.Now())
+	}
 }
 
 func (w *watch) add(a *api, namespace, resource string, kind runtime.Object, handler cache.ResourceEventHandler) cache.Store {
@@ -84,7 +89,11 @@ func (w *watch) synced(ctx context.Context) error {
 func (w *watch) ready() map[string]bool {
 	ready := map[string]bool{}
 	for _, object := range w.slices.List() {
-		for _, endpoint := range object.(*discoveryv1.EndpointSlice).Endpoints {
+		slice, ok := object.(*discoveryv1.EndpointSlice)
+		if !ok {
+			continue // it has nothing else
+		}
+		for _, endpoint := range slice.Endpoints {
 			if endpoint.TargetRef != nil && (endpoint.Conditions.Ready == nil || *endpoint.Conditions.Ready) {
 				ready[endpoint.TargetRef.Name] = true
 			}
@@ -98,7 +107,7 @@ func (w *watch) ready() map[string]bool {
 func (w *watch) podsOf(service string) []*corev1.Pod {
 	var pods []*corev1.Pod
 	for _, object := range w.pods.List() {
-		if pod := object.(*corev1.Pod); pod.Labels[nameLabel] == service {
+		if pod, ok := object.(*corev1.Pod); ok && pod.Labels[nameLabel] == service {
 			pods = append(pods, pod)
 		}
 	}

@@ -69,6 +69,8 @@ const (
 	// settle is how long frames of the last phase may be late: the client's RPC
 	// timeout, and some.
 	settle = 2 * time.Second
+	// tolerable is how late a phase may begin.
+	tolerable = 100 * time.Millisecond
 )
 
 // Run brings the overlays up, runs the scenario and works the results out. The
@@ -191,11 +193,17 @@ func (e *Experiment) phases(ctx context.Context) ([]results.ScenarioPhase, [][]s
 		if err != nil {
 			return nil, nil, fmt.Errorf("phase %q: %w", p.Name, err)
 		}
+		ends := began.Add(p.For)
+		if late := time.Since(ends); late > tolerable {
+			// What had an end took its time to end, such as an API server that has to start
+			// again: all of that is this phase, and the next one is whole.
+			ends = ends.Add(late)
+		}
 		took = append(took, results.ScenarioPhase{
 			Name: p.Name, Action: p.Action(), Graceful: p.Graceful,
-			StartedAt: began, Seconds: p.For.Seconds(),
+			StartedAt: began, Seconds: ends.Sub(began).Seconds(),
 		})
-		began = began.Add(p.For)
+		began = ends
 	}
 	sample()
 

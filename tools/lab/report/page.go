@@ -37,6 +37,7 @@ type row struct {
 	// Index is the run's place in the results.
 	Index   int
 	Finding string
+	Brief   []figure
 	Cells   []cell
 	Phases  []phaseRow
 }
@@ -100,7 +101,7 @@ func newPage(r *results.Results) *page {
 func newRow(p *page, r *results.Results, i int) row {
 	run := &r.Runs[i]
 	sum := run.Summary(&r.Scenario)
-	line := row{Run: run, Index: i, Finding: finding(&sum)}
+	line := row{Run: run, Index: i, Finding: finding(&sum), Brief: brief(&sum)}
 	for _, c := range p.Columns {
 		line.Cells = append(line.Cells, cell{c.figure(&sum), c.Missing, c.Lead})
 	}

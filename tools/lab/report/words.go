@@ -97,6 +97,23 @@ func reached(p *results.NewPods) string {
 	return number(*p.Median) + " / " + number(*p.Worst)
 }
 
+// brief is what stands over a run's small map: its failures, and its new pods.
+func brief(sum *results.Summary) []figure {
+	failed := figure{Text: "failed: " + count(sum.Failed), Alarm: sum.GracefulFailed > 0}
+	if sum.Failed > 0 && sum.GracefulRPCs > 0 {
+		failed.Text = fmt.Sprintf("failed: %s graceful, %s all", count(sum.GracefulFailed), count(sum.Failed))
+	}
+	pods := figure{Text: "no new pod"}
+	switch n := &sum.NewPods; {
+	case n.Never > 0:
+		pods = figure{Text: fmt.Sprintf("%d of %d new pods never reached", n.Never, n.Count), Alarm: true}
+	case n.Count > 0:
+		pods.Text = fmt.Sprintf("new pods reached in %s s", number(*n.Worst))
+	}
+
+	return []figure{failed, pods}
+}
+
 // count groups thousands: 14,032.
 func count(n int64) string {
 	digits := strconv.FormatInt(n, 10)

@@ -99,3 +99,21 @@ func TestACountGroupsThousands(t *testing.T) {
 		}
 	}
 }
+
+func TestASmallMapSaysWhatFailedAndWhoWasReached(t *testing.T) {
+	f := func(v float64) *float64 { return &v }
+	for want, sum := range map[[2]figure]results.Summary{
+		{{Text: "failed: 0"}, {Text: "no new pod"}}: {RPCs: 10, GracefulRPCs: 10},
+		{{Text: "failed: 0 graceful, 1,500 all"}, {Text: "new pods reached in 1.20 s"}}: {
+			RPCs: 2000, Failed: 1500, GracefulRPCs: 500, NewPods: results.NewPods{Count: 2, Median: f(1), Worst: f(1.2)},
+		},
+		{{Text: "failed: 3 graceful, 5 all", Alarm: true}, {Text: "1 of 2 new pods never reached", Alarm: true}}: {
+			RPCs: 10, Failed: 5, GracefulRPCs: 5, GracefulFailed: 3, NewPods: results.NewPods{Count: 2, Never: 1, Median: f(1), Worst: f(1)},
+		},
+		{{Text: "failed: 2"}, {Text: "no new pod"}}: {RPCs: 10, Failed: 2},
+	} {
+		if got := brief(&sum); [2]figure(got) != want {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	}
+}

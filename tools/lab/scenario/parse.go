@@ -141,7 +141,7 @@ func (r *reader) scenario(n *yaml.Node) *Scenario {
 			}
 			r.mapping(v, path, rates)
 		},
-		"keys": func(path string, v *yaml.Node) { s.Keys = r.keys(v, path) },
+		"keys":   func(path string, v *yaml.Node) { s.Keys = r.keys(v, path) },
 		"phases": func(path string, v *yaml.Node) { s.Phases = r.phases(v, path) },
 	})
 	r.require(n, "", found, "name", "service", "start", "load", "phases")
@@ -262,7 +262,9 @@ func (r *reader) oneOf(n *yaml.Node, path string, accepted ...string) string {
 }
 
 // count reads a number of pods.
-func (r *reader) count(n *yaml.Node, path string, lo int) int { return r.whole(n, path, lo, MaxReplicas) }
+func (r *reader) count(n *yaml.Node, path string, lo int) int {
+	return r.whole(n, path, lo, MaxReplicas)
+}
 
 // node reads the number of a node.
 func (r *reader) node(n *yaml.Node, path string) int { return r.whole(n, path, 1, MaxNodes) }

@@ -16,6 +16,8 @@ const lives = (() => {
       from: Math.min(0, ...read.map((r) => r.from)),
       to: Math.max(1, ...scenario.map((p) => p.to), ...read.map((r) => r.to)),
       full: full(read),
+      mostPods: Math.max(1, ...read.map((r) => (r.control ? 0 : r.pods.length))),
+      mostFailed: Math.max(0, ...read.map((r) => r.mostFailed)),
     };
   }
 
@@ -25,10 +27,13 @@ const lives = (() => {
     const from = bins ? since(r.timeline.startedAt) : 0;
     const to = from + bins * bin;
     const pods = (r.timeline.pods ?? []).map((p) => pod(p, scenario, since, from, to, bin));
+    wait(pods, r, since);
     shorten(pods);
     return {
       overlay: r.overlay, service: r.service, control: r.control,
-      bins, bin, from, to, pods, failed: failed ?? [],
+      bins, bin, from, to, pods, rpcs: rpcs ?? [], failed: failed ?? [],
+      mostFailed: (failed ?? []).reduce((most, n) => Math.max(most, n), 0) / (bin || 1),
+      excused: excused(r.phases ?? [], scenario),
       used: scenario.map((phase) => used(phase, pods, from, bin)),
     };
   }
@@ -40,10 +45,22 @@ const lives = (() => {
     return {
       name: p.name, label: p.name, rpcs: p.rpcs, total, ready, unready, ended, listed,
       end: Math.min(Math.max(listed, ended ?? unready ?? listed), to),
-      killed: p.endReason === "killed",
+      killed: p.endReason === "killed", first: null, off: null,
       idle: ready === null ? null : idle(p.rpcs, Math.max(ready, from), listed, from, bin),
       busy: busy(p.rpcs, scenario, from, bin),
     };
+  }
+
+  // wait adds when a new pod was sent its first attempt, and when a pod that was
+  // no longer ready was sent its last: both stand in the phases.
+  function wait(pods, run, since) {
+    const byName = new Map(pods.map((p) => [p.name, p]));
+    for (const seen of (run.phases ?? []).flatMap((phase) => phase.pods ?? [])) {
+      const pod = byName.get(seen.name);
+      if (!pod) continue;
+      if (seen.firstRpcSeconds !== null) pod.first = { after: seen.firstRpcSeconds, at: since(seen.readyAt) + seen.firstRpcSeconds };
+      if (seen.offSeconds > 0) pod.off = { after: seen.offSeconds, at: since(seen.unreadyAt) + seen.offSeconds };
+    }
   }
 
   // busy finds the longest time within one phase for which a pod answered RPCs
@@ -76,6 +93,18 @@ const lives = (() => {
     }
     close(listed);
     return longest.to > longest.from ? longest : null;
+  }
+
+  // excused tells of the failures between two times whether their phase excuses
+  // them. A time may lie in two phases: then only one of them may have any.
+  function excused(measured, scenario) {
+    const phases = scenario.map((p, i) => ({ ...p, failed: measured[i]?.failed ?? 0 }));
+    return (from, to) => {
+      const over = phases.filter((p) => p.from < to && p.to > from);
+      const failed = over.filter((p) => p.failed > 0);
+      const middle = over.findLast((p) => p.from <= (from + to) / 2) ?? over[0];
+      return !(failed.length === 1 ? failed[0] : middle)?.graceful && over.length > 0;
+    };
   }
 
   // used counts the pods that are ready as a phase ends, and those of them that
