@@ -321,7 +321,7 @@ func TestBadInputIsOneLineAndStatus2BeforeAnythingIsStarted(t *testing.T) {
 		"unknown scenario": {[]string{"run", "--scenario", "nowhere.yaml", "clusterip"}, "nowhere.yaml: no such file"},
 		"bad scenario":     {[]string{"run", "--scenario", broken, "clusterip"}, `broken.yaml:2: service: "rgn" is not accepted: give rng or geoip`},
 		"same twice":       {[]string{"run", "clusterip", "clusterip"}, "is that of an earlier overlay"},
-		"unknown env":      {[]string{"run", "--env", "moon", "clusterip"}, `--env must be one of "local" but got "moon"`},
+		"unknown env":      {[]string{"run", "--env", "moon", "clusterip"}, `--env must be one of "local","kubernetes" but got "moon"`},
 		"unknown command":  {[]string{"rum"}, "unexpected argument rum"},
 		"bad results":      {[]string{"report", broken}, "broken.yaml: "},
 		"no binaries":      {[]string{"run", "--bin-dir", os.DevNull, "clusterip"}, "run `make build`"},
