@@ -24,6 +24,7 @@ type strategy struct {
 	services   []string
 	aged       bool // the servers have a MaxConnectionAge
 	retries    bool
+	keepalive  bool // the client pings
 	watches    string // the resource of the Kubernetes API that the client watches, or ""
 }
 
@@ -66,6 +67,7 @@ var strategies = func() map[string]strategy {
 var components = map[string]func(*strategy){
 	"max-connection-age": func(s *strategy) { s.aged = true },
 	"retries":            func(s *strategy) { s.retries = true },
+	"keepalive":          func(s *strategy) { s.keepalive = true },
 }
 
 // strategy is what the overlay should be, with what its components do to it.
@@ -193,6 +195,26 @@ func TestServersHangUpOnlyWhereTheStrategySaysSo(t *testing.T) {
 	})
 }
 
+func TestTheClientPingsOnlyWhereItIsToldToAndNoMoreOftenThanTheServersAllow(t *testing.T) {
+	forEachOverlay(t, func(t *testing.T, v variant, r rendered) {
+		env := environment(all[*appsv1.Deployment](r)["client"])
+		_, hasTime := env["KEEPALIVE_TIME"]
+		_, hasTimeout := env["KEEPALIVE_TIMEOUT"]
+		if want := v.strategy().keepalive; hasTime != want || hasTimeout != want {
+			t.Errorf("a KEEPALIVE_TIME is %t, a timeout %t, want %t", hasTime, hasTimeout, want)
+		}
+		const allowed = 10 * time.Second // the server kit's own KEEPALIVE_MIN_TIME
+		if d, err := time.ParseDuration(env["KEEPALIVE_TIME"]); hasTime && (err != nil || d < allowed) {
+			t.Errorf("KEEPALIVE_TIME is %q", env["KEEPALIVE_TIME"])
+		}
+		for _, name := range []string{"rng", "geoip"} {
+			if least := environment(all[*appsv1.Deployment](r)[name])["KEEPALIVE_MIN_TIME"]; least != "" {
+				t.Errorf("%s has a KEEPALIVE_MIN_TIME of its own: %s", name, least)
+			}
+		}
+	})
+}
+
 func TestTwoOverlaysDifferInTheStrategyAlone(t *testing.T) {
 	// The pods of all strategies are the same but for what makes the strategy: only
 	// then are their figures comparable.
@@ -207,7 +229,8 @@ func TestTwoOverlaysDifferInTheStrategyAlone(t *testing.T) {
 				container := &spec.Containers[0]
 				container.EnvFrom = nil
 				container.Env = slices.DeleteFunc(container.Env, func(e corev1.EnvVar) bool {
-					return strings.HasPrefix(e.Name, "MAX_CONNECTION_AGE")
+					return strings.HasPrefix(e.Name, "MAX_CONNECTION_AGE") ||
+						name == "client" && strings.HasPrefix(e.Name, "KEEPALIVE_TIME")
 				})
 			}
 			if diff := cmp.Diff(want, got); diff != "" {

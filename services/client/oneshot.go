@@ -177,7 +177,7 @@ func withChannel(s *Strategies, strategy channel.Strategy, use func(*grpc.Client
 	if err := s.apply(); err != nil {
 		return err
 	}
-	conn, err := channel.New(strategy)
+	conn, err := channel.New(strategy, s.keepalive().DialOption())
 	if err != nil {
 		return err
 	}

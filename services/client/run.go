@@ -86,14 +86,14 @@ type client struct {
 // connect makes a channel and a generator for each service that has a target.
 func (c *client) connect(r *runCommand, s *Strategies) error {
 	if s.RngTarget != "" {
-		conn, err := c.add("rng", s.rng(), r, r.rngRate(), s.Timeout, callRng)
+		conn, err := c.add("rng", s.rng(), r, r.rngRate(), s, callRng)
 		if err != nil {
 			return fmt.Errorf("--rng-target: %w", err)
 		}
 		c.door.Rng = conn
 	}
 	if s.GeoIPTarget != "" {
-		conn, err := c.add("geoip", s.geoip(), r, r.geoipRate(), s.Timeout, callGeoIP(r.GeoIPAddresses))
+		conn, err := c.add("geoip", s.geoip(), r, r.geoipRate(), s, callGeoIP(r.GeoIPAddresses))
 		if err != nil {
 			return fmt.Errorf("--geoip-target: %w", err)
 		}
@@ -107,10 +107,11 @@ func (c *client) connect(r *runCommand, s *Strategies) error {
 type caller func(grpc.ClientConnInterface) func(context.Context) error
 
 func (c *client) add(
-	name string, strategy channel.Strategy, r *runCommand, rate float64, timeout time.Duration, call caller,
+	name string, strategy channel.Strategy, r *runCommand, rate float64, s *Strategies, call caller,
 ) (*grpc.ClientConn, error) {
 	recorder := load.NewRecorder(name, r.Frame, c.feed)
-	conn, err := channel.New(strategy, grpc.WithStatsHandler(recorder.StatsHandler()), c.telemetry.DialOption())
+	conn, err := channel.New(strategy, s.keepalive().DialOption(),
+		grpc.WithStatsHandler(recorder.StatsHandler()), c.telemetry.DialOption())
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +120,7 @@ func (c *client) add(
 		Name: name, Target: strategy.Target, ServiceConfig: strategy.ServiceConfig,
 		Generator: &load.Generator{
 			Call: call(conn), Keys: c.keys, Recorder: recorder, Rate: rate,
-			Concurrency: r.Concurrency, MaxInFlight: r.MaxInFlight, Timeout: timeout,
+			Concurrency: r.Concurrency, MaxInFlight: r.MaxInFlight, Timeout: s.Timeout,
 		},
 	})
 

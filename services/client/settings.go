@@ -35,6 +35,9 @@ type Strategies struct {
 	GeoIPServiceConfig string        `name:"geoip-service-config" placeholder:"JSON" help:"gRPC service config for geoip."`
 	Timeout            time.Duration `default:"1s" help:"How long an RPC may take, all its attempts together, 1ms to 1m."`
 
+	KeepaliveTime    time.Duration `default:"0s" help:"Ping a server on whose connection nothing has come for this long, 10s to 2h, while RPCs are in flight. 0s is never, as gRPC has it."`
+	KeepaliveTimeout time.Duration `default:"20s" help:"With --keepalive-time: give a connection up when a ping, or any data, was not acknowledged for this long, 1s to 2h."`
+
 	Kubernetes apiwatch.Config `embed:""`
 
 	DNSServer                string        `name:"dns-server" placeholder:"HOST:PORT" help:"DNS server to ask instead of the system's."`
@@ -49,6 +52,10 @@ func (s *Strategies) geoip() channel.Strategy {
 	return channel.Strategy{Target: s.GeoIPTarget, ServiceConfig: s.GeoIPServiceConfig}
 }
 
+func (s *Strategies) keepalive() channel.Keepalive {
+	return channel.Keepalive{Time: s.KeepaliveTime, Timeout: s.KeepaliveTimeout}
+}
+
 func (s *Strategies) dns() channel.DNS {
 	return channel.DNS{Server: s.DNSServer, MinResolutionInterval: s.DNSMinResolutionInterval}
 }
@@ -56,6 +63,14 @@ func (s *Strategies) dns() channel.DNS {
 // Validate names the first flag that cannot be used. kong calls it.
 func (s *Strategies) Validate(command *kong.Context) error {
 	if err := config.InRange("timeout", s.Timeout, time.Millisecond, time.Minute); err != nil {
+		return err
+	}
+	if s.KeepaliveTime != 0 {
+		if err := config.InRange("keepalive-time", s.KeepaliveTime, 10*time.Second, 2*time.Hour); err != nil {
+			return err
+		}
+	}
+	if err := config.InRange("keepalive-timeout", s.KeepaliveTimeout, time.Second, 2*time.Hour); err != nil {
 		return err
 	}
 	if err := s.dns().Validate(); err != nil {

@@ -59,6 +59,8 @@ func TestABadFlagIsOneLineThatNamesIt(t *testing.T) {
 		{`--keys must be one of "none","uniform","zipf" but got "some"`, []string{target, "--keys=some"}},
 		{"--key-count: 0 is out of range", []string{target, "--key-count=0"}},
 		{"--key-skew: 1 is out of range", []string{target, "--key-skew=1"}},
+		{"--keepalive-time: 5s is out of range", []string{target, "--keepalive-time=5s"}},
+		{"--keepalive-timeout: 0s is out of range", []string{target, "--keepalive-timeout=0s"}},
 		{`--key-header: "X-User-Id" has characters`, []string{target, "--key-header=X-User-Id"}},
 		{"--frame: 1ms", []string{target, "--frame=1ms"}},
 		{"--frame: 11s", []string{target, "--frame=11s"}},

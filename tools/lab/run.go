@@ -22,7 +22,7 @@ import (
 )
 
 type runCommand struct {
-	Overlays []string `arg:"" help:"Overlays: names in the overlays folder, or paths to folders with a kustomization.yaml."`
+	Overlays []string `arg:"" help:"Overlays: names in the overlays folder, or paths to folders with a kustomization.yaml; with components, if wanted, as in endpointslice+retries."`
 
 	Where    where  `embed:""`
 	Scenario string `default:"tools/lab/scenarios/day.yaml" type:"path" help:"Scenario to run."`
@@ -179,11 +179,7 @@ func (w *where) read(file string, names []string, vary string) (*scenario.Scenar
 	}
 	var overlays []*render.Overlay
 	for _, name := range names {
-		dir, err := render.Find(w.OverlaysDir, name)
-		if err != nil {
-			return nil, nil, err
-		}
-		o, err := render.Render(dir)
+		o, err := render.Load(w.OverlaysDir, name)
 		if err != nil {
 			return nil, nil, err
 		}

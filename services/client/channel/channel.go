@@ -7,10 +7,12 @@ package channel
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
 
 	_ "google.golang.org/grpc/balancer/leastrequest"       // least_request_experimental
 	_ "google.golang.org/grpc/balancer/randomsubsetting"   // random_subsetting_experimental
@@ -30,6 +32,25 @@ type Strategy struct {
 	// ServiceConfig is a gRPC service config in JSON. Empty means gRPC's own: pick_first,
 	// no retries.
 	ServiceConfig string
+}
+
+// Keepalive is when a connection counts as dead (gRFC A8). It is not a part of a service config, so a
+// program has to have it.
+type Keepalive struct {
+	// Time is after how long a silence the server is pinged; gRPC makes at least 10 s of it. 0 is never.
+	Time time.Duration
+	// Timeout is how long the answer may take. It is also how long data that was sent may stay without an
+	// acknowledgement (gRFC A18, TCP_USER_TIMEOUT on Linux).
+	Timeout time.Duration
+}
+
+// DialOption has a channel do so, if at all.
+func (k Keepalive) DialOption() grpc.DialOption {
+	if k.Time == 0 {
+		return grpc.EmptyDialOption{}
+	}
+
+	return grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: k.Time, Timeout: k.Timeout})
 }
 
 // New makes a channel. No I/O is done before its first RPC.

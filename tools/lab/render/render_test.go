@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/evenkeel/evenkeel/tools/lab/render"
 )
 
@@ -17,11 +19,7 @@ func TestEveryOverlayRendersIntoANamespaceOfItsOwn(t *testing.T) {
 		t.Fatalf("overlays found: %q", names)
 	}
 	for _, name := range names {
-		dir, err := render.Find(overlays, name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		o, err := render.Render(dir)
+		o, err := render.Load(overlays, name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -62,6 +60,34 @@ func TestABadOverlayIsOneLineThatNamesFileLineAndWhatIsAccepted(t *testing.T) {
 				t.Errorf("got:  %v\nwant: %s", err, test.want)
 			}
 		})
+	}
+}
+
+func TestAnOverlayWithComponentsHasWhatTheyAddInANamespaceOfItsOwn(t *testing.T) {
+	o, err := render.Load(overlays, "endpointslice+retries+max-connection-age")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.Name != "endpointslice+retries+max-connection-age" || o.Namespace != "endpointslice-retries-max-connection-age" {
+		t.Errorf("name %s, namespace %s", o.Name, o.Namespace)
+	}
+	aged := false
+	for _, variable := range o.Deployments["rng"].Spec.Template.Spec.Containers[0].Env {
+		aged = aged || variable.Name == "MAX_CONNECTION_AGE"
+	}
+	retries := false
+	for _, object := range o.Objects {
+		if config, ok := object.(*corev1.ConfigMap); ok {
+			retries = strings.Contains(config.Data["RNG_SERVICE_CONFIG"], "retryPolicy")
+		}
+	}
+	if !aged || !retries {
+		t.Errorf("the servers hang up: %t; the client retries: %t", aged, retries)
+	}
+	_, err = render.Load(overlays, "endpointslice+retires")
+	want := `overlay "endpointslice+retires": there is no component "retires": give one of keepalive, max-connection-age, retries`
+	if err == nil || err.Error() != want {
+		t.Errorf("got:  %v\nwant: %s", err, want)
 	}
 }
 
