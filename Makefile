@@ -64,6 +64,14 @@ DEMO_KUBERNETES_OVERLAYS := clusterip dns-round-robin api-watch endpointslice
 demo-kubernetes: build cluster-up ## Compare four strategies on a real Kubernetes that it starts (Linux, root); results in out/demo-kubernetes.
 	bin/cluster exec bin/lab run --env kubernetes --cluster-tool bin/cluster --out out/demo-kubernetes $(DEMO_KUBERNETES_OVERLAYS)
 
+.PHONY: results
+results: ## Write into the documents what the runs in docs/results measured.
+	go run ./tools/figures
+
+.PHONY: measure
+measure: build bin/cluster ## Run experiments of docs/results/sets.yaml again: make measure SETS=local-day. Those on Kubernetes need `make cluster-up` before.
+	go run ./tools/figures measure $(SETS)
+
 .PHONY: build
 build: ## Build the services and the lab into bin/.
 	@echo "building (a few minutes the first time, seconds after that)"

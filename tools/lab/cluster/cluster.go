@@ -50,6 +50,8 @@ type Environment struct {
 	api     *api
 	context string
 
+	clientNode string // the hostname of the node that clients are to be on; "" for any
+
 	watching sync.WaitGroup
 	cancel   context.CancelFunc
 	running  context.Context

@@ -43,8 +43,8 @@ phases:
   - {name: crash, kill: 1, for: 8s}
   - {name: frozen pod, freeze: 1, for: 5s}
   - {name: no API server, api-server: down, for: 8s}
-  - {name: bad network, loss: {node: 1, percent: 5}, for: 5s}
-  - {name: frozen node, freeze-node: 1, for: 5s}
+  - {name: bad network, loss: {node: 2, percent: 5}, for: 5s}
+  - {name: frozen node, freeze-node: 2, for: 5s}
   - {name: cut off, partition-node: 2, for: 5s}
   - {name: well again, for: 15s}
   - {name: scale down, scale: 2, for: 8s}
@@ -245,6 +245,11 @@ func TestWhatIsNotPossibleOrNotAllowedIsSaidBeforeAnythingIsDone(t *testing.T) {
 		{with("freeze: 1"), nil, `phase "disturbed": freeze: the kubernetes environment cannot do that: Kubernetes has no request for it`},
 		{with("drain-node: 1"), nil, `drain-node: the kubernetes environment cannot do that: it disturbs more than the overlays' namespaces: allow it by naming the cluster with --context`},
 		{with("drain-node: 3"), []string{"--context=evenkeel"}, "node 3: there are 2 that take pods"},
+		{
+			with("freeze-node: 1, partition-node: 2"),
+			[]string{"--cluster-tool", *tool},
+			"each of the 2 nodes is frozen, cut off or slowed down at some time: leave one alone, for the clients to measure on",
+		},
 		{with("scale: 1"), []string{"--context=elsewhere"}, `"elsewhere"`},
 		{with("scale: 1"), []string{"--bin-dir=bin"}, "--bin-dir is of no use with --env=kubernetes"},
 	} {

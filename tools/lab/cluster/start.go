@@ -50,6 +50,9 @@ func (e *Environment) Start(ctx context.Context, overlays []*render.Overlay, ser
 				if clients {
 					render.SetEnv(d, e.options.ClientEnv)
 				}
+				if clients && e.clientNode != "" {
+					d.Spec.Template.Spec.NodeSelector = map[string]string{corev1.LabelHostname: e.clientNode}
+				}
 				if err := e.api.apply(ctx, d); err != nil {
 					return err
 				}

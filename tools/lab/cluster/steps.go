@@ -21,7 +21,7 @@ const (
 	needsConsent = "it disturbs more than the overlays' namespaces: allow it by naming the cluster with --context"
 )
 
-// Check is an error if the environment cannot do a step of a scenario.
+// Check is an error if the environment cannot do a step of a scenario. It chooses where clients measure in peace.
 func (e *Environment) Check(ctx context.Context, s *scenario.Scenario) error {
 	cannot := map[string]string{}
 	if e.options.Tool == "" {
@@ -41,16 +41,31 @@ func (e *Environment) Check(ctx context.Context, s *scenario.Scenario) error {
 	if err != nil {
 		return err
 	}
+	disturbed := map[int]bool{}
 	for _, p := range s.Phases {
 		for _, number := range p.Nodes() {
 			if number > len(nodes) {
 				return fmt.Errorf("scenario %s: phase %q: node %d: there are %d that take pods", s.Name, p.Name, number, len(nodes))
 			}
 		}
+		for _, number := range p.Disturbed() {
+			disturbed[number] = true
+		}
+		if len(disturbed) == len(nodes) {
+			return fmt.Errorf("scenario %s: phase %q: each of the %d nodes is frozen, cut off or slowed down at some time: leave one alone, for the clients to measure on",
+				s.Name, p.Name, len(nodes))
+		}
 		if p.Delay != nil { // the kernel may not have what it takes: try it
 			if err := e.once(ctx, "delay", nodes[p.Delay.Node-1].Name, p.Delay.By.String(), "--until-eof"); err != nil {
 				return fmt.Errorf("scenario %s: phase %q: delay: %w", s.Name, p.Name, err)
 			}
+		}
+	}
+	for i := range nodes {
+		if len(disturbed) > 0 && !disturbed[i+1] {
+			e.clientNode = nodes[i].Labels[corev1.LabelHostname]
+
+			break
 		}
 	}
 

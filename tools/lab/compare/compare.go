@@ -183,7 +183,7 @@ func newGroup(sides []Side, run *results.Run, phases bool) Group {
 			}
 		}
 		if common {
-			g.Phases = append(g.Phases, PhaseGroup{phase.Name, phase.Graceful, newRows(phaseFigures, parts)})
+			g.Phases = append(g.Phases, PhaseGroup{phase.Name, phase.Graceful, newRows(PhaseFigures, parts)})
 		}
 	}
 	return g

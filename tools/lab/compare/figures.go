@@ -87,8 +87,8 @@ var Figures = []Figure[results.Summary]{
 	{"watch bytes", false, price, func(s *results.Summary) *float64 { return whole(s.Cost.WatchBytes) }},
 }
 
-// phaseFigures are those of one phase.
-var phaseFigures = []Figure[results.Phase]{
+// PhaseFigures are those that overlays are compared by, of one phase.
+var PhaseFigures = []Figure[results.Phase]{
 	{"failed", true, counts, func(p *results.Phase) *float64 {
 		if p.RPCs == 0 {
 			return nil
@@ -148,6 +148,9 @@ func number(f float64) string {
 	}
 	return count(f)
 }
+
+// Count is a count as figures are written, with its thousands apart.
+func Count(n int64) string { return count(float64(n)) }
 
 // count groups thousands: 14,032; the median of an even number of runs may be half of one.
 func count(f float64) string {

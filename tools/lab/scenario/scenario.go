@@ -162,6 +162,13 @@ func (p Phase) Nodes() []int {
 	return slices.DeleteFunc(numbers, func(n int) bool { return n == 0 })
 }
 
+// Disturbed are the numbers of the nodes on which nothing can be measured during the phase.
+func (p Phase) Disturbed() []int {
+	p.DrainNode, p.Cordon = 0, 0 // whoever is there stays
+
+	return p.Nodes()
+}
+
 // Refuse is an error that names the first phase with a step that an environment cannot do. Cannot has the reason for
 // each of those by the step's name, such as "drain-node".
 func (s *Scenario) Refuse(environment string, cannot map[string]string) error {
