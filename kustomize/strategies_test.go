@@ -24,7 +24,7 @@ type strategy struct {
 	services   []string
 	aged       bool // the servers have a MaxConnectionAge
 	retries    bool
-	keepalive  bool // the client pings
+	keepalive  bool   // the client pings
 	watches    string // the resource of the Kubernetes API that the client watches, or ""
 }
 

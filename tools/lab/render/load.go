@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // Load finds and renders an overlay: a name in root or a path, as Find takes it, and after it any number of components,
@@ -69,11 +71,11 @@ func together(namespace string, parts []string) (o *Overlay, err error) {
 			return nil, err
 		}
 	}
-	text := fmt.Sprintf("namespace: %q\nresources: [%q]\ncomponents:\n", namespace, parts[0])
-	for _, component := range parts[1:] {
-		text += fmt.Sprintf("- %q\n", component)
+	text, err := yaml.Marshal(map[string]any{"namespace": namespace, "resources": parts[:1], "components": parts[1:]})
+	if err != nil {
+		return nil, err
 	}
-	if err := os.WriteFile(filepath.Join(temp, "kustomization.yaml"), []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(temp, "kustomization.yaml"), text, 0o600); err != nil {
 		return nil, err
 	}
 

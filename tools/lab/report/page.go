@@ -124,6 +124,13 @@ func newRow(p *page, r *results.Results, i int) row {
 func facts(r *results.Results) []string {
 	env := r.Environment
 	facts := []string{fmt.Sprintf("%s environment, lab %s", env.Kind, env.Version)}
+	if c := env.Cluster; c != nil {
+		fact := fmt.Sprintf("Kubernetes %s, %d nodes", c.Version, len(c.Nodes))
+		if c.ProxyMode != "" {
+			fact += ", kube-proxy with " + c.ProxyMode
+		}
+		facts = append(facts, fact)
+	}
 	machine := fmt.Sprintf("%s/%s, %d %s, %s", env.OS, env.Arch, env.CPUs, plural(env.CPUs, "CPU"), env.GoVersion)
 	if env.BusyFraction != nil {
 		machine += ", " + percent(*env.BusyFraction) + " busy"

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/evenkeel/evenkeel/tools/lab/results"
@@ -115,5 +116,13 @@ func TestASmallMapSaysWhatFailedAndWhoWasReached(t *testing.T) {
 		if got := brief(&sum); [2]figure(got) != want {
 			t.Errorf("got %v, want %v", got, want)
 		}
+	}
+}
+
+func TestThePageSaysWhichClusterItWas(t *testing.T) {
+	cluster := &results.Cluster{Version: "v1.36.3", ProxyMode: "nftables", Nodes: make([]results.Node, 2)}
+	said := facts(&results.Results{Environment: results.Environment{Kind: "kubernetes", Cluster: cluster}})
+	if want := "Kubernetes v1.36.3, 2 nodes, kube-proxy with nftables"; !slices.Contains(said, want) {
+		t.Errorf("%q does not say %q", said, want)
 	}
 }
