@@ -20,11 +20,11 @@ func TestEveryFigureInTheDocumentsIsWhatTheRunsMeasured(t *testing.T) {
 // sample is a set of two runs, of which the second failed more.
 func sample(t *testing.T) sets {
 	t.Helper()
-	one, err := readResults("../lab/report/testdata/day.json")
+	one, err := results.Read("../lab/report/testdata/day.json")
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := readResults("../lab/report/testdata/day.json")
+	other, err := results.Read("../lab/report/testdata/day.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,6 +44,7 @@ func TestAFigureIsThatOfAllRuns(t *testing.T) {
 		`{{figure "day" "endpointslice" "failed, graceful"}}`: "0 to 1,234",
 		`{{figure "day" "clusterip" "max/mean"}}`:             "3.00",
 		`{{phase "day" "endpointslice" "steady" "failed"}}`:   "0 to 1,234",
+		`{{control "day" "endpointslice" "steady" "failed"}}`: "0",
 		`{{runs "day"}}`:    "2",
 		`{{command "day"}}`: "bin/lab run --out OUT",
 		`{{len (figure "day" "clusterip" "max/mean")}} characters`: "4 characters",

@@ -23,7 +23,13 @@ func (s sets) functions() template.FuncMap {
 		// and the highest, "0.02 to 0.05". FIGURE is the title that `lab compare` gives it.
 		"figure": s.figure,
 		// phase SET OVERLAY PHASE FIGURE is that of one phase.
-		"phase": s.phase,
+		"phase": func(name, overlay, phase, title string) (string, error) {
+			return s.phase(name, overlay, false, phase, title)
+		},
+		// control SET OVERLAY PHASE FIGURE is that of the service that nothing was done to.
+		"control": func(name, overlay, phase, title string) (string, error) {
+			return s.phase(name, overlay, true, phase, title)
+		},
 		// failed SET OVERLAY is how many RPCs of how many failed in all runs together: "0 of 378,090".
 		"failed": s.failed,
 		// runs SET is how many there are.
@@ -61,15 +67,15 @@ func (s sets) table(name string, n int) (string, error) {
 	return "```\n" + strings.TrimRight(out.String(), "\n") + "\n```\n", nil
 }
 
-// of are the runs of an overlay's measured service, one for each repeat.
-func (s sets) of(name, overlay string) (set, []*results.Run, error) {
+// of are the runs of an overlay's measured service, or of the control, one for each repeat.
+func (s sets) of(name, overlay string, control bool) (set, []*results.Run, error) {
 	set, err := s.get(name)
 	if err != nil {
 		return set, nil, err
 	}
 	var runs []*results.Run
 	for _, r := range set.Runs {
-		i := slices.IndexFunc(r.Runs, func(run results.Run) bool { return run.Overlay == overlay && !run.Control })
+		i := slices.IndexFunc(r.Runs, func(run results.Run) bool { return run.Overlay == overlay && run.Control == control })
 		if i < 0 {
 			return set, nil, fmt.Errorf("%s has no overlay %q", name, overlay)
 		}
@@ -80,7 +86,7 @@ func (s sets) of(name, overlay string) (set, []*results.Run, error) {
 }
 
 func (s sets) figure(name, overlay, title string) (string, error) {
-	set, runs, err := s.of(name, overlay)
+	set, runs, err := s.of(name, overlay, false)
 	if err != nil {
 		return "", err
 	}
@@ -92,8 +98,8 @@ func (s sets) figure(name, overlay, title string) (string, error) {
 	return span(compare.Figures, title, summaries)
 }
 
-func (s sets) phase(name, overlay, phase, title string) (string, error) {
-	_, runs, err := s.of(name, overlay)
+func (s sets) phase(name, overlay string, control bool, phase, title string) (string, error) {
+	_, runs, err := s.of(name, overlay, control)
 	if err != nil {
 		return "", err
 	}
@@ -134,7 +140,7 @@ func span[T any](figures []compare.Figure[T], title string, runs []*T) (string, 
 }
 
 func (s sets) failed(name, overlay string) (string, error) {
-	set, runs, err := s.of(name, overlay)
+	set, runs, err := s.of(name, overlay, false)
 	if err != nil {
 		return "", err
 	}
@@ -145,7 +151,7 @@ func (s sets) failed(name, overlay string) (string, error) {
 		rpcs += sum.RPCs
 	}
 
-	return fmt.Sprintf("%s of %s", compare.Count(failed), compare.Count(rpcs)), nil
+	return fmt.Sprintf("%s of %s", report.Count(failed), report.Count(rpcs)), nil
 }
 
 func (s sets) where(name string) (string, error) {

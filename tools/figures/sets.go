@@ -62,7 +62,7 @@ func readSets(folder string) (sets, error) {
 	}
 	for i := range s {
 		for n := range s[i].Repeats {
-			r, err := readResults(s[i].file(folder, n+1))
+			r, err := results.Read(s[i].file(folder, n+1))
 			if err != nil {
 				return nil, err
 			}
@@ -76,20 +76,6 @@ func readSets(folder string) (sets, error) {
 // file is that of the set's run number n.
 func (s set) file(folder string, n int) string {
 	return filepath.Join(folder, s.Name, strconv.Itoa(n)+".json")
-}
-
-func readResults(file string) (*results.Results, error) {
-	in, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = in.Close() }() // it was only read
-	r, err := results.Decode(in)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-
-	return r, nil
 }
 
 func (s sets) get(name string) (set, error) {
@@ -147,7 +133,7 @@ func (s set) measure(ctx context.Context, root, file string) (err error) {
 	if err := command.Run(); err != nil {
 		return fmt.Errorf("%s: %w", s.Command, err)
 	}
-	if _, err := readResults(filepath.Join(out, "results.json")); err != nil {
+	if _, err := results.Read(filepath.Join(out, "results.json")); err != nil {
 		return err
 	}
 	text, err := os.ReadFile(filepath.Join(out, "results.json"))

@@ -72,14 +72,9 @@ type reportCommand struct {
 
 // Run writes the report of results that are there.
 func (c reportCommand) Run() error {
-	file, err := os.Open(c.Results)
+	r, err := results.Read(c.Results)
 	if err != nil {
 		return usageError{err}
-	}
-	defer func() { _ = file.Close() }() // it was only read
-	r, err := results.Decode(file)
-	if err != nil {
-		return usageError{fmt.Errorf("%s: %w", c.Results, err)}
 	}
 	if err := report.Table(os.Stdout, r, terminalWidth(os.Stdout)); err != nil {
 		return err

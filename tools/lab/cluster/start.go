@@ -40,16 +40,10 @@ func (e *Environment) Start(ctx context.Context, overlays []*render.Overlay, ser
 	for _, clients := range []bool{false, true} {
 		if err := each(overlays, func(o *render.Overlay) error {
 			for _, d := range o.Deployments {
-				if (d.Name == "client") != clients {
+				if (d.Name == render.Client) != clients {
 					continue
 				}
-				d = d.DeepCopy()
-				if d.Name == service {
-					d.Spec.Replicas = new(int32(replicas))
-				}
-				if clients {
-					render.SetEnv(d, e.options.ClientEnv)
-				}
+				d = render.ForRun(d, service, replicas, e.options.ClientEnv)
 				if clients && e.clientNode != "" {
 					d.Spec.Template.Spec.NodeSelector = map[string]string{corev1.LabelHostname: e.clientNode}
 				}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/evenkeel/evenkeel/tools/lab/report"
 	"github.com/evenkeel/evenkeel/tools/lab/results"
 )
 
@@ -145,7 +146,7 @@ func scenarioDiffers(a, b Record) []string {
 	slices.Sort(services)
 	for _, service := range slices.Compact(services) {
 		if s.Load[service] != t.Load[service] {
-			said = append(said, fmt.Sprintf("load of %s %s against %s RPC/s", service, number(s.Load[service]), number(t.Load[service])))
+			said = append(said, fmt.Sprintf("load of %s %s against %s RPC/s", service, report.Number(s.Load[service]), report.Number(t.Load[service])))
 		}
 	}
 	if x, y := phases(s), phases(t); !slices.Equal(x, y) {

@@ -4,6 +4,7 @@ import (
 	"math"
 	"strconv"
 
+	"github.com/evenkeel/evenkeel/tools/lab/report"
 	"github.com/evenkeel/evenkeel/tools/lab/results"
 )
 
@@ -24,7 +25,7 @@ type style struct {
 }
 
 var (
-	plain    = style{number, -1}
+	plain    = style{report.Number, -1}
 	counts   = style{count, -1}
 	price    = style{count, 0} // what a strategy pays is no fault of its own
 	evenness = style{index, 1}
@@ -138,30 +139,12 @@ func worst(pods []results.Pod, of func(results.Pod) *float64) *float64 {
 	return worst
 }
 
-// number keeps about three digits: 0.04, 3.00, 30.1, 1,204.
-func number(f float64) string {
-	switch size := math.Abs(f); {
-	case size < 9.995:
-		return strconv.FormatFloat(f, 'f', 2, 64)
-	case size < 99.95:
-		return strconv.FormatFloat(f, 'f', 1, 64)
-	}
-	return count(f)
-}
-
-// Count is a count as figures are written, with its thousands apart.
-func Count(n int64) string { return count(float64(n)) }
-
-// count groups thousands: 14,032; the median of an even number of runs may be half of one.
+// count is a count; the median of an even number of runs may be half of one.
 func count(f float64) string {
-	digits, half := strconv.FormatFloat(f, 'f', 0, 64), ""
 	if whole, part := math.Modf(f); math.Abs(part) == 0.5 && math.Abs(f) < 1000 {
-		digits, half = strconv.FormatFloat(whole, 'f', 0, 64), ".5"
+		return report.Count(int64(whole)) + ".5"
 	}
-	for i := len(digits) - 3; i > 0 && digits[i-1] != '-'; i -= 3 {
-		digits = digits[:i] + "," + digits[i:]
-	}
-	return digits + half
+	return report.Count(int64(math.Round(f)))
 }
 
 // index has the three digits that tell a nearly even spread from an even one.

@@ -2,7 +2,6 @@ package compare
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -89,7 +88,7 @@ func Read(args []string) ([]Side, error) {
 			return nil, fmt.Errorf("label %q: two sides have it, want LABEL=FILE with a label of its own for each", s.Label)
 		}
 		for _, name := range s.Files {
-			r, err := decode(name)
+			r, err := results.Read(name)
 			if err != nil {
 				return nil, err
 			}
@@ -98,19 +97,6 @@ func Read(args []string) ([]Side, error) {
 		sides = append(sides, s)
 	}
 	return sides, nil
-}
-
-func decode(name string) (*results.Results, error) {
-	file, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = file.Close() }() // it was only read
-	r, err := results.Decode(file)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	return r, nil
 }
 
 // Check says where the files of a side are not repeats of one experiment.

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jedib0t/go-pretty/v6/text"
 
+	"github.com/evenkeel/evenkeel/tools/lab/report"
 	"github.com/evenkeel/evenkeel/tools/lab/results"
 )
 
@@ -178,9 +179,9 @@ func TestThePageAsksNoOtherHostAndNoStringBreaksOut(t *testing.T) {
 
 func TestNumbersAreWrittenAsInTheReport(t *testing.T) {
 	for _, test := range []struct{ got, want string }{
-		{number(0.044), "0.04"},
-		{number(30.14), "30.1"},
-		{number(1204.4), "1,204"},
+		{report.Number(0.044), "0.04"},
+		{report.Number(30.14), "30.1"},
+		{report.Number(1204.4), "1,204"},
 		{count(14032), "14,032"},
 		{count(-1400), "-1,400"},
 		{count(2.5), "2.5"},

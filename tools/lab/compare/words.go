@@ -1,6 +1,8 @@
 package compare
 
 import (
+	"github.com/evenkeel/evenkeel/tools/lab/report"
+
 	"cmp"
 	"fmt"
 	"math"
@@ -125,7 +127,7 @@ func (c *Comparison) sentence(g *Group, phase string, row *Row, k int) string {
 		words += ": " + string(row.Cells[k].Verdict)
 	}
 	if *first.Median > 0 && *other.Median > 0 {
-		words += ", × " + number(*other.Median / *first.Median)
+		words += ", × " + report.Number(*other.Median / *first.Median)
 	}
 	return words
 }
@@ -152,7 +154,7 @@ func (c *Comparison) Note() string {
 	}
 	if c.Tally.Compared > 0 {
 		words = append(words, fmt.Sprintf("%d figures that vary were compared with enough runs, and %d of them differ by more than the noise; if nothing differed, chance would make it about %s.",
-			c.Tally.Compared, c.Tally.CalledOut, number(c.Tally.ByChance)))
+			c.Tally.Compared, c.Tally.CalledOut, report.Number(c.Tally.ByChance)))
 	}
 	return strings.Join(words, " ")
 }

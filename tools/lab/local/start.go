@@ -39,16 +39,10 @@ func (e *Environment) Start(ctx context.Context, overlays []*render.Overlay, ser
 		var names []name
 		for _, o := range overlays {
 			for _, d := range o.Deployments {
-				if (d.Name == "client") != clients {
+				if (d.Name == render.Client) != clients {
 					continue
 				}
-				d = d.DeepCopy()
-				if d.Name == service {
-					d.Spec.Replicas = new(int32(replicas))
-				}
-				if clients {
-					render.SetEnv(d, e.options.ClientEnv)
-				}
+				d = render.ForRun(d, service, replicas, e.options.ClientEnv)
 				if err := e.store.Put(d); err != nil {
 					return fmt.Errorf("overlay %s: %w", o.Name, err)
 				}

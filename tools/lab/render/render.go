@@ -141,6 +141,23 @@ func (o *Overlay) check(dir string) error {
 	return nil
 }
 
+// Client is the Deployment that measures.
+const Client = "client"
+
+// ForRun is a Deployment as a run begins with it: the service with so many replicas, or a client with environment
+// variables in place of what its manifest says of them.
+func ForRun(d *appsv1.Deployment, service string, replicas int, clientEnv map[string]string) *appsv1.Deployment {
+	d = d.DeepCopy()
+	switch d.Name {
+	case service:
+		d.Spec.Replicas = new(int32(replicas))
+	case Client:
+		SetEnv(d, clientEnv)
+	}
+
+	return d
+}
+
 // SetEnv sets environment variables of a Deployment's first container, in place of what it says of them.
 func SetEnv(d *appsv1.Deployment, env map[string]string) {
 	c := &d.Spec.Template.Spec.Containers[0]

@@ -48,7 +48,7 @@ func columns(keyed bool) []column {
 			Key: "spread", Group: "Spread", Title: "max/mean",
 			About:   "The busiest pod's share of the RPCs over the mean share, over the pods ready for the whole phase: 1 is even, N is one pod of N. The highest of the phases without an action.",
 			Missing: noSpread,
-			figure:  func(s *results.Summary) figure { return measured(s.Steady.MaxOverMean, number) },
+			figure:  func(s *results.Summary) figure { return measured(s.Steady.MaxOverMean, Number) },
 		},
 		{
 			Key: "jain", Group: "Spread", Title: "Jain",
@@ -89,7 +89,7 @@ func columns(keyed bool) []column {
 			Key: "median", Group: "New pod’s first RPC, s", Title: "median",
 			About:   "From a pod being ready in its EndpointSlice to the first attempt sent to it, over the pods that became ready during the run and were reached.",
 			Missing: "no new pod was reached",
-			figure:  func(s *results.Summary) figure { return measured(s.NewPods.Median, number) },
+			figure:  func(s *results.Summary) figure { return measured(s.NewPods.Median, Number) },
 		},
 		{
 			Key: "worst", Group: "New pod’s first RPC, s", Title: "worst",
@@ -100,7 +100,7 @@ func columns(keyed bool) []column {
 					last := math.MaxFloat64
 					return figure{Text: "never", Sort: &last, Alarm: true}
 				}
-				return measured(s.NewPods.Worst, number)
+				return measured(s.NewPods.Worst, Number)
 			},
 		},
 		{
@@ -121,49 +121,49 @@ func columns(keyed bool) []column {
 			Key: "off", Group: "Dead pod", Title: "off, s",
 			About:   "From a pod no longer being ready to the last attempt sent to it; the longest such time.",
 			Missing: "no pod stopped being ready during the run",
-			figure:  func(s *results.Summary) figure { return measured(s.OffPods.Worst, number) },
+			figure:  func(s *results.Summary) figure { return measured(s.OffPods.Worst, Number) },
 		},
 		{
 			Key: "p50", Group: "Latency, ms", Title: "p50",
 			About:   "Median of the RPCs that succeeded, from the intended send time. The highest of the phases without an action.",
 			Missing: noSuccess,
-			figure:  func(s *results.Summary) figure { return measured(s.Steady.P50, number) },
+			figure:  func(s *results.Summary) figure { return measured(s.Steady.P50, Number) },
 		},
 		{
 			Key: "p99", Group: "Latency, ms", Title: "p99",
 			About:   "99th percentile, likewise.",
 			Missing: noSuccess,
-			figure:  func(s *results.Summary) figure { return measured(s.Steady.P99, number) },
+			figure:  func(s *results.Summary) figure { return measured(s.Steady.P99, Number) },
 		},
 		{
 			Key: "p99worst", Group: "Latency, ms", Title: "p99 worst",
 			About:   "99th percentile of the phase in which it was the highest, faults included.",
 			Missing: "no RPC succeeded",
-			figure:  func(s *results.Summary) figure { return measured(s.P99, number) },
+			figure:  func(s *results.Summary) figure { return measured(s.P99, Number) },
 		},
 		{
 			Key: "connections", Group: "Cost", Title: "conns",
 			About:   "The largest number of connections that the client had open at once.",
 			Missing: unmeasured,
-			figure:  func(s *results.Summary) figure { return measured(s.Connections, count) },
+			figure:  func(s *results.Summary) figure { return measured(s.Connections, Count) },
 		},
 		{
 			Key: "dns", Group: "Cost", Title: "DNS",
 			About:   "DNS queries that the client sent, over the whole run.",
 			Missing: unmeasured,
-			figure:  func(s *results.Summary) figure { return measured(s.Cost.DNSQueries, count) },
+			figure:  func(s *results.Summary) figure { return measured(s.Cost.DNSQueries, Count) },
 		},
 		{
 			Key: "api", Group: "Cost", Title: "API",
 			About:   "Requests that the client sent to the Kubernetes API, over the whole run.",
 			Missing: unmeasured,
-			figure:  func(s *results.Summary) figure { return measured(s.Cost.APIRequests, count) },
+			figure:  func(s *results.Summary) figure { return measured(s.Cost.APIRequests, Count) },
 		},
 		{
 			Key: "watch", Group: "Cost", Title: "watch events",
 			About:   "Events that the Kubernetes API sent to the client, over the whole run.",
 			Missing: unmeasured,
-			figure:  func(s *results.Summary) figure { return measured(s.Cost.WatchEvents, count) },
+			figure:  func(s *results.Summary) figure { return measured(s.Cost.WatchEvents, Count) },
 		},
 	}
 	list = slices.DeleteFunc(list, func(c column) bool { return c.keys && !keyed })
@@ -191,7 +191,7 @@ func measured[T int64 | float64](value *T, text func(T) string) figure {
 }
 
 func counted(n int64, alarm bool) figure {
-	f := measured(&n, count)
+	f := measured(&n, Count)
 	f.Alarm = alarm
 	return f
 }
@@ -207,11 +207,11 @@ func phaseColumns(keyed bool) []phaseColumn {
 	latency := func(title string, of func(*results.Latency) *float64) phaseColumn {
 		return phaseColumn{
 			title + ", ms", "Latency of the RPCs that succeeded, from the intended send time.", "no RPC succeeded",
-			func(p *results.Phase) figure { return measured(of(&p.LatencyMs), number) },
+			func(p *results.Phase) figure { return measured(of(&p.LatencyMs), Number) },
 		}
 	}
 	cost := func(title, about string, of func(*results.Cost) *int64) phaseColumn {
-		return phaseColumn{title, about, unmeasured, func(p *results.Phase) figure { return measured(of(&p.Cost), count) }}
+		return phaseColumn{title, about, unmeasured, func(p *results.Phase) figure { return measured(of(&p.Cost), Count) }}
 	}
 	list := []phaseColumn{
 		{
@@ -238,7 +238,7 @@ func phaseColumns(keyed bool) []phaseColumn {
 		},
 		{
 			"max/mean", "The busiest pod's share over the mean share.", "fewer than two pods were ready for the whole phase, or no RPC succeeded",
-			func(p *results.Phase) figure { return measured(p.MaxOverMean, number) },
+			func(p *results.Phase) figure { return measured(p.MaxOverMean, Number) },
 		},
 		{
 			"Jain", "Jain's fairness index.", "fewer than two pods were ready for the whole phase, or no RPC succeeded",
@@ -255,11 +255,11 @@ func phaseColumns(keyed bool) []phaseColumn {
 		latency("max", func(l *results.Latency) *float64 { return l.Max }),
 		phaseColumn{
 			"recovery, s", "From the first pod being ready again to the first RPC that succeeded.", "the number of ready pods did not rise from zero, or no RPC succeeded after",
-			func(p *results.Phase) figure { return measured(p.RecoverySeconds, number) },
+			func(p *results.Phase) figure { return measured(p.RecoverySeconds, Number) },
 		},
 		phaseColumn{
 			"conns", "The largest number of connections open at once.", unmeasured,
-			func(p *results.Phase) figure { return measured(p.Connections, count) },
+			func(p *results.Phase) figure { return measured(p.Connections, Count) },
 		},
 		cost("DNS queries", "DNS queries that the client sent.", func(c *results.Cost) *int64 { return c.DNSQueries }),
 		cost("API requests", "Requests to the Kubernetes API.", func(c *results.Cost) *int64 { return c.APIRequests }),

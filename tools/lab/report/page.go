@@ -140,7 +140,7 @@ func facts(r *results.Results) []string {
 	}
 	var load []string
 	for _, service := range slices.Sorted(maps.Keys(r.Scenario.Load)) {
-		load = append(load, fmt.Sprintf("%s %s RPC/s", service, count(int64(r.Scenario.Load[service]))))
+		load = append(load, fmt.Sprintf("%s %s RPC/s", service, Count(int64(r.Scenario.Load[service]))))
 	}
 	if len(load) > 0 {
 		facts = append(facts, "load per overlay: "+strings.Join(load, ", "))
@@ -159,7 +159,7 @@ func facts(r *results.Results) []string {
 		length += p.Seconds
 	}
 	phases := len(r.Scenario.Phases)
-	facts = append(facts, fmt.Sprintf("%d %s, %s s", phases, plural(phases, "phase"), count(int64(length))))
+	facts = append(facts, fmt.Sprintf("%d %s, %s s", phases, plural(phases, "phase"), Count(int64(length))))
 	return append(facts, "faults on "+r.Scenario.Service, machine)
 }
 
@@ -187,7 +187,7 @@ var plainWord = regexp.MustCompile(`^[A-Za-z0-9._/-]+$`)
 func codes(byCode map[string]int64) string {
 	var list []string
 	for _, code := range slices.Sorted(maps.Keys(byCode)) {
-		list = append(list, fmt.Sprintf("%s %s", code, count(byCode[code])))
+		list = append(list, fmt.Sprintf("%s %s", code, Count(byCode[code])))
 	}
 	return strings.Join(list, ", ")
 }

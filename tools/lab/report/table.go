@@ -33,16 +33,16 @@ type terminalColumn struct {
 // the median latency.
 func terminalColumns(keyed bool) []terminalColumn {
 	list := []terminalColumn{
-		{"max/\nmean", func(s *results.Summary) figure { return measured(s.Steady.MaxOverMean, number) }},
+		{"max/\nmean", func(s *results.Summary) figure { return measured(s.Steady.MaxOverMean, Number) }},
 		{"failed\ngraceful", gracefulFailures},
 		{"failed\nin all", func(s *results.Summary) figure { return counted(s.Failed, false) }},
 		{"new pod\nreached, s", func(s *results.Summary) figure {
 			return figure{Text: reached(&s.NewPods), Alarm: s.NewPods.Never > 0}
 		}},
-		{"dead\npod, s", func(s *results.Summary) figure { return measured(s.OffPods.Worst, number) }},
-		{"p50\nms", func(s *results.Summary) figure { return measured(s.Steady.P50, number) }},
-		{"p99\nms", func(s *results.Summary) figure { return measured(s.Steady.P99, number) }},
-		{"conns", func(s *results.Summary) figure { return measured(s.Connections, count) }},
+		{"dead\npod, s", func(s *results.Summary) figure { return measured(s.OffPods.Worst, Number) }},
+		{"p50\nms", func(s *results.Summary) figure { return measured(s.Steady.P50, Number) }},
+		{"p99\nms", func(s *results.Summary) figure { return measured(s.Steady.P99, Number) }},
+		{"conns", func(s *results.Summary) figure { return measured(s.Connections, Count) }},
 	}
 	if !keyed {
 		return list
@@ -50,7 +50,7 @@ func terminalColumns(keyed bool) []terminalColumn {
 	list = slices.DeleteFunc(list, func(c terminalColumn) bool { return c.title == "p50\nms" })
 
 	return slices.Insert(list, 1, terminalColumn{"same\npod", func(s *results.Summary) figure {
-		return measured(s.Steady.Affinity, func(f float64) string { return number(down(f, 100)) })
+		return measured(s.Steady.Affinity, func(f float64) string { return Number(down(f, 100)) })
 	}})
 }
 
@@ -154,7 +154,7 @@ func failuresByPhase(r *results.Results, width int) string {
 		if p.Failed == 0 {
 			return ""
 		}
-		return count(p.Failed)
+		return Count(p.Failed)
 	})
 	if lines == "" {
 		return "No RPC failed in any phase.\n"
@@ -170,7 +170,7 @@ func movesByPhase(r *results.Results, width int) string {
 		if !keepsKeys(&sum.Steady) || p.MovedKeys == nil || p.MovedKeysIdeal == nil || *p.MovedKeysIdeal >= 1 {
 			return ""
 		}
-		return number(*p.MovedKeys) + "/" + number(*p.MovedKeysIdeal)
+		return Number(*p.MovedKeys) + "/" + Number(*p.MovedKeysIdeal)
 	})
 	if lines == "" {
 		return ""
@@ -257,7 +257,7 @@ func controls(r *results.Results) string {
 		return ""
 	}
 	return fmt.Sprintf("Control, without faults (%s): %s of %s RPCs failed, worst p99 %s ms\n",
-		strings.Join(services, ", "), count(failed), count(rpcs), orNone(p99, number))
+		strings.Join(services, ", "), Count(failed), Count(rpcs), orNone(p99, Number))
 }
 
 // printable keeps a name from steering the terminal.

@@ -33,13 +33,13 @@ func spreadClause(s *results.Steady) string {
 	case s.MaxOverMean == nil:
 		return ""
 	case s.Used == 1:
-		return fmt.Sprintf("put all %s RPCs of the steady phase on 1 of %d pods", count(s.RPCs), s.Pods)
+		return fmt.Sprintf("put all %s RPCs of the steady phase on 1 of %d pods", Count(s.RPCs), s.Pods)
 	case s.Used < s.Pods:
-		return fmt.Sprintf("used %d of %d steady pods, the busiest at %s× the mean", s.Used, s.Pods, number(*s.MaxOverMean))
+		return fmt.Sprintf("used %d of %d steady pods, the busiest at %s× the mean", s.Used, s.Pods, Number(*s.MaxOverMean))
 	case *s.MaxOverMean <= even:
-		return fmt.Sprintf("spread its load evenly over %d pods (max/mean %s)", s.Pods, number(*s.MaxOverMean))
+		return fmt.Sprintf("spread its load evenly over %d pods (max/mean %s)", s.Pods, Number(*s.MaxOverMean))
 	}
-	return fmt.Sprintf("gave the busiest of %d pods %s× the mean", s.Pods, number(*s.MaxOverMean))
+	return fmt.Sprintf("gave the busiest of %d pods %s× the mean", s.Pods, Number(*s.MaxOverMean))
 }
 
 // faithful is the affinity from which the words say that keys keep their pods.
@@ -64,9 +64,9 @@ func reachClause(p *results.NewPods) string {
 	case p.Never == p.Count:
 		return fmt.Sprintf("never reached any of %d new pods", p.Count)
 	case p.Count == 1:
-		return fmt.Sprintf("reached the new pod after %s s", number(*p.Worst))
+		return fmt.Sprintf("reached the new pod after %s s", Number(*p.Worst))
 	case p.Never == 0:
-		return fmt.Sprintf("reached all %d new pods (median %s s, worst %s s)", p.Count, number(*p.Median), number(*p.Worst))
+		return fmt.Sprintf("reached all %d new pods (median %s s, worst %s s)", p.Count, Number(*p.Median), Number(*p.Worst))
 	}
 	return fmt.Sprintf("never reached %d of %d new pods", p.Never, p.Count)
 }
@@ -76,13 +76,13 @@ func failedClause(sum *results.Summary) string {
 	case sum.RPCs == 0:
 		return "sent no RPC"
 	case sum.Failed == 0:
-		return fmt.Sprintf("failed none of %s RPCs", count(sum.RPCs))
+		return fmt.Sprintf("failed none of %s RPCs", Count(sum.RPCs))
 	case sum.GracefulFailed == 0:
-		return fmt.Sprintf("failed no RPC in graceful phases (%s of %s in all)", count(sum.Failed), count(sum.RPCs))
+		return fmt.Sprintf("failed no RPC in graceful phases (%s of %s in all)", Count(sum.Failed), Count(sum.RPCs))
 	case sum.GracefulFailed == sum.Failed:
-		return fmt.Sprintf("failed %s of %s RPCs, all in graceful phases", count(sum.Failed), count(sum.RPCs))
+		return fmt.Sprintf("failed %s of %s RPCs, all in graceful phases", Count(sum.Failed), Count(sum.RPCs))
 	}
-	return fmt.Sprintf("failed %s RPCs in graceful phases (%s of %s in all)", count(sum.GracefulFailed), count(sum.Failed), count(sum.RPCs))
+	return fmt.Sprintf("failed %s RPCs in graceful phases (%s of %s in all)", Count(sum.GracefulFailed), Count(sum.Failed), Count(sum.RPCs))
 }
 
 // reached is the time to first RPC in one cell: median and worst, or how many
@@ -94,28 +94,28 @@ func reached(p *results.NewPods) string {
 	case p.Never > 0:
 		return fmt.Sprintf("never %d/%d", p.Never, p.Count)
 	}
-	return number(*p.Median) + " / " + number(*p.Worst)
+	return Number(*p.Median) + " / " + Number(*p.Worst)
 }
 
 // brief is what stands over a run's small map: its failures, and its new pods.
 func brief(sum *results.Summary) []figure {
-	failed := figure{Text: "failed: " + count(sum.Failed), Alarm: sum.GracefulFailed > 0}
+	failed := figure{Text: "failed: " + Count(sum.Failed), Alarm: sum.GracefulFailed > 0}
 	if sum.Failed > 0 && sum.GracefulRPCs > 0 {
-		failed.Text = fmt.Sprintf("failed: %s graceful, %s all", count(sum.GracefulFailed), count(sum.Failed))
+		failed.Text = fmt.Sprintf("failed: %s graceful, %s all", Count(sum.GracefulFailed), Count(sum.Failed))
 	}
 	pods := figure{Text: "no new pod"}
 	switch n := &sum.NewPods; {
 	case n.Never > 0:
 		pods = figure{Text: fmt.Sprintf("%d of %d new pods never reached", n.Never, n.Count), Alarm: true}
 	case n.Count > 0:
-		pods.Text = fmt.Sprintf("new pods reached in %s s", number(*n.Worst))
+		pods.Text = fmt.Sprintf("new pods reached in %s s", Number(*n.Worst))
 	}
 
 	return []figure{failed, pods}
 }
 
-// count groups thousands: 14,032.
-func count(n int64) string {
+// Count groups thousands: 14,032.
+func Count(n int64) string {
 	digits := strconv.FormatInt(n, 10)
 	for i := len(digits) - 3; i > 0 && digits[i-1] != '-'; i -= 3 {
 		digits = digits[:i] + "," + digits[i:]
@@ -123,15 +123,15 @@ func count(n int64) string {
 	return digits
 }
 
-// number keeps about three digits: 0.04, 3.00, 30.1, 1,204.
-func number(f float64) string {
+// Number keeps about three digits: 0.04, 3.00, 30.1, 1,204.
+func Number(f float64) string {
 	switch size := math.Abs(f); {
 	case size < 9.995:
 		return strconv.FormatFloat(f, 'f', 2, 64)
 	case size < 99.95:
 		return strconv.FormatFloat(f, 'f', 1, 64)
 	}
-	return count(int64(math.Round(f)))
+	return Count(int64(math.Round(f)))
 }
 
 func orNone[T int64 | float64](value *T, text func(T) string) string {

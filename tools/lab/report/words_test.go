@@ -79,8 +79,8 @@ func TestANumberKeepsAboutThreeDigits(t *testing.T) {
 	for f, want := range map[float64]string{
 		0: "0.00", 0.004: "0.00", 0.14: "0.14", 9.994: "9.99", 9.996: "10.0", 30.06: "30.1", 99.96: "100", 1234.4: "1,234", 1234.6: "1,235", -0.25: "-0.25", -1234: "-1,234",
 	} {
-		if got := number(f); got != want {
-			t.Errorf("number(%v) is %s, want %s", f, got, want)
+		if got := Number(f); got != want {
+			t.Errorf("Number(%v) is %s, want %s", f, got, want)
 		}
 	}
 }
@@ -95,8 +95,8 @@ func TestAnAffinityIsWholeOnlyIfItIs(t *testing.T) {
 
 func TestACountGroupsThousands(t *testing.T) {
 	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", 14032: "14,032", 1234567: "1,234,567", -999: "-999", -14032: "-14,032"} {
-		if got := count(n); got != want {
-			t.Errorf("count(%d) is %s, want %s", n, got, want)
+		if got := Count(n); got != want {
+			t.Errorf("Count(%d) is %s, want %s", n, got, want)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -34,6 +35,20 @@ func Encode(w io.Writer, r *Results) error {
 		return fmt.Errorf("results: %w", err)
 	}
 	return nil
+}
+
+// Read decodes a file.
+func Read(path string) (*Results, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }() // it was only read
+	r, err := Decode(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return r, nil
 }
 
 // A line break stands between values only, never inside a string, so that
