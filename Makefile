@@ -198,7 +198,7 @@ cluster-down: bin/cluster ## End it. Nothing is left.
 # A second cluster, beside the first: Services by kube-proxy's other mode.
 IPTABLES_CLUSTER := bin/cluster --home $(CURDIR)/.cache/cluster-iptables
 # What is tested there once more: overlays with a ClusterIP, and what depends on it.
-CLUSTERIP_TESTS := -overlays clusterip,clusterip-max-connection-age -test.skip 'TestOverlays/./(README|without_DNS|good_order|drain)'
+CLUSTERIP_TESTS := -overlays clusterip,clusterip-max-connection-age -test.skip 'TestOverlays/./(without_DNS|good_order|drain)'
 
 .PHONY: e2e
 e2e: e2e-overlays ## Test every overlay on a real Kubernetes, and the resolvers with its API server (Linux, root; twelve minutes after the build).

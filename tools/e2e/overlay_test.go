@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -25,12 +24,9 @@ type overlay struct{ name string }
 // The services that an overlay's client calls.
 var services = []string{"rng", "geoip"}
 
-// apply applies overlays as a user does, all at once, and deletes them at the end of the test. When it returns, all their
-// pods are ready, and their clients have been started anew with less load. So they know all pods, too: one that
-// looked its targets up when the first pod was ready may not know the others, and with DNS does not learn of them.
-func apply(t *testing.T, names ...string) []overlay {
+// named are overlays that are deleted at the end of the test.
+func named(t *testing.T, names ...string) []overlay {
 	t.Helper()
-	began := time.Now()
 	var overlays []overlay
 	for _, name := range names {
 		overlays = append(overlays, overlay{name})
@@ -44,27 +40,28 @@ func apply(t *testing.T, names ...string) []overlay {
 			t.Error(err)
 		}
 	})
-	if err := each(t.Context(), overlays, func(ctx context.Context, o overlay) error { return o.apply(ctx) }); err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("%d overlays are ready after %.1f s", len(overlays), time.Since(began).Seconds())
 
 	return overlays
 }
 
-func (o overlay) apply(ctx context.Context) error {
-	for _, args := range [][]string{
-		{"apply", "-k", "kustomize/overlays/" + o.name},
-		{"-n", o.name, "wait", "--for=condition=Available", "deployment", "--all", "--timeout=2m"},
-	} {
-		if _, err := kubectl(ctx, args...); err != nil {
-			events, _ := kubectl(ctx, "-n", o.name, "get", "pods,events") // it helps, if there is any
-
-			return fmt.Errorf("%w%s", err, events)
+// begin has as many pods as the manifest says, and the client started anew when all of them are ready. So it knows all
+// pods: one that looked its targets up when the first was ready may not know the others, and with DNS does not learn
+// of them.
+func (o overlay) begin(ctx context.Context) error {
+	if _, err := kubectl(ctx, "-n", o.name, "scale", "deployment/rng", "--replicas=3"); err != nil {
+		return err
+	}
+	for _, service := range services {
+		if err := o.settled(ctx, service); err != nil {
+			return err
 		}
 	}
+	if _, err := kubectl(ctx, "-n", o.name, "rollout", "restart", "deployment/client"); err != nil {
+		return err
+	}
+	_, err := kubectl(ctx, "-n", o.name, "rollout", "status", "deployment/client", "--timeout=2m")
 
-	return o.slowDown(ctx)
+	return err
 }
 
 // slowDown has the client send a third of the RPCs that its manifest asks for, so that two cores carry several overlays.

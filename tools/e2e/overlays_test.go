@@ -23,15 +23,22 @@ import (
 // is drained, the other has room for all of their pods.
 const atOnce = 5
 
-// TestOverlays applies overlays, and does to them what a day brings. They became ready under Pod Security "restricted" and
-// without a warning of the API server, or apply has failed.
+// TestOverlays applies overlays as their READMEs say, and does to them what a day brings. They became ready under Pod
+// Security "restricted" and without a warning of the API server, or a README's command has failed.
 func TestOverlays(t *testing.T) {
 	record := newRecord()
 	defer record.write(t)
 	var server sync.Once // it is the same in all overlays
 	for group := range slices.Chunk(all, atOnce) {
 		t.Run(strings.Join(group, ","), func(t *testing.T) {
-			overlays := apply(t, group...)
+			overlays := named(t, group...)
+			eachInParallel(t, overlays, "its README's commands run as they are written", overlay.runsItsREADME)
+			if t.Failed() {
+				return // there is nothing to do anything to
+			}
+			if err := each(t.Context(), overlays, func(ctx context.Context, o overlay) error { return o.begin(ctx) }); err != nil {
+				t.Fatal(err)
+			}
 			eachInParallel(t, overlays, "runs under Pod Security restricted", overlay.isRestricted)
 			eachInParallel(t, overlays, "may do exactly what its Roles say", overlay.mayDoWhatRolesSay)
 			eachInParallel(t, overlays, "has a token for the API only where it needs one", overlay.hasTokensWhereNeeded)
@@ -41,7 +48,6 @@ func TestOverlays(t *testing.T) {
 				t.Run(c.name, func(t *testing.T) { c.test(t, overlays, record) })
 			}
 			server.Do(func() { t.Run("a deleted pod leaves in good order", overlays[0].shutsDown) })
-			eachInParallel(t, overlays, "its README's commands run as they are written", overlay.runsItsREADME)
 			eachInParallel(t, overlays, "without its RoleBinding, the client says what it lacks", overlay.saysWhatItLacks)
 		})
 	}

@@ -21,8 +21,7 @@ import (
 // forwarding is held by whoever forwards the port that all READMEs name.
 var forwarding sync.Mutex
 
-// runsItsREADME runs the commands in the overlay's README one after the other. It is applied already, and to apply it
-// again takes back what was changed since.
+// runsItsREADME runs the commands in the overlay's README one after the other. The first of them apply it.
 func (o overlay) runsItsREADME(t *testing.T) {
 	commands, err := o.commands()
 	if err != nil {
@@ -30,10 +29,11 @@ func (o overlay) runsItsREADME(t *testing.T) {
 	}
 	for _, command := range commands {
 		if err := o.runs(t.Context(), command); err != nil {
-			t.Fatal(err)
+			events, _ := kubectl(t.Context(), "-n", o.name, "get", "pods,events") // it helps, if there is any
+			t.Fatalf("%v\n%s", err, events)
 		}
 		t.Logf("ran: %s", command)
-		if strings.Contains(command, " apply ") { // the load is the manifest's again
+		if strings.Contains(command, " apply ") {
 			if err := o.slowDown(t.Context()); err != nil {
 				t.Fatal(err)
 			}
