@@ -61,9 +61,9 @@ func (e *Environment) begin(ctx context.Context, args ...string) (end func() err
 		return fmt.Errorf("%s: %w: %s", strings.Join(command.Args, " "), err, strings.Join(strings.Fields(complaint.String()), " "))
 	}
 	late := time.AfterFunc(faultTimeout, func() { _ = command.Process.Kill() }) // or it has just ended
-	line, readErr := bufio.NewReader(output).ReadString('\n')
+	_, readErr := bufio.NewReader(output).ReadString('\n')
 	inTime := late.Stop()
-	if readErr != nil || !inTime || line == "" {
+	if readErr != nil || !inTime {
 		_ = input.Close()
 		if err := command.Wait(); err != nil {
 			return nil, failed(err)

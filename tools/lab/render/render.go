@@ -152,14 +152,14 @@ func ForRun(d *appsv1.Deployment, service string, replicas int, clientEnv map[st
 	case service:
 		d.Spec.Replicas = new(int32(replicas))
 	case Client:
-		SetEnv(d, clientEnv)
+		setEnv(d, clientEnv)
 	}
 
 	return d
 }
 
-// SetEnv sets environment variables of a Deployment's first container, in place of what it says of them.
-func SetEnv(d *appsv1.Deployment, env map[string]string) {
+// setEnv sets environment variables of a Deployment's first container, in place of what it says of them.
+func setEnv(d *appsv1.Deployment, env map[string]string) {
 	c := &d.Spec.Template.Spec.Containers[0]
 	c.Env = slices.DeleteFunc(slices.Clone(c.Env), func(v corev1.EnvVar) bool { _, given := env[v.Name]; return given })
 	for _, name := range slices.Sorted(maps.Keys(env)) {

@@ -27,7 +27,7 @@ var settings = map[string]func(d *appsv1.Deployment, value time.Duration){
 	"pre-stop":          setPreStop,
 	"min-ready-seconds": func(d *appsv1.Deployment, value time.Duration) { d.Spec.MinReadySeconds = int32(value / time.Second) },
 	"max-connection-age": func(d *appsv1.Deployment, value time.Duration) {
-		SetEnv(d, map[string]string{"MAX_CONNECTION_AGE": value.String()})
+		setEnv(d, map[string]string{"MAX_CONNECTION_AGE": value.String()})
 	},
 }
 
