@@ -25,6 +25,7 @@ type settings struct {
 	Run    runCommand    `cmd:"" default:"withargs" help:"Drive the services until told to stop, and report (the default)."`
 	Roll   rollCommand   `cmd:"" help:"Ask rng once, and print the answer."`
 	Lookup lookupCommand `cmd:"" help:"Ask geoip about addresses, and print the answers."`
+	Spread spreadCommand `cmd:"" help:"Open connections to rng, and print how evenly they end on its pods."`
 }
 
 // Strategies say how the services are reached, whatever is then done with them.
@@ -92,7 +93,7 @@ func (s *Strategies) validateFor(command *kong.Node) error {
 		return nil // kong says that there is no command
 	case command.Name == "run" && s.RngTarget == "" && s.GeoIPTarget == "":
 		return errors.New("missing --rng-target or --geoip-target or both: give a target such as dns:///localhost:8081")
-	case command.Name == "roll" && s.RngTarget == "":
+	case (command.Name == "roll" || command.Name == "spread") && s.RngTarget == "":
 		return errors.New("missing --rng-target: give a target such as dns:///localhost:8081")
 	case command.Name == "lookup" && s.GeoIPTarget == "":
 		return errors.New("missing --geoip-target: give a target such as dns:///localhost:9200")
