@@ -226,6 +226,20 @@ e2e-iptables: e2e-tests ## Of e2e: the overlays with a ClusterIP, by iptables.
 		$(IPTABLES_CLUSTER) exec bin/e2e.test -context evenkeel -test.timeout 10m $(CLUSTERIP_TESTS); } || status=$$?; \
 		$(IPTABLES_CLUSTER) down; exit $$status
 
+# On which of five pods connections by a ClusterIP end, on a cluster.
+spread = $(1) kubectl apply -k kustomize/overlays/clusterip && $(1) kubectl -n clusterip scale deployment/rng --replicas=5 && \
+	$(1) kubectl -n clusterip rollout status --timeout=2m deployment/rng && \
+	$(1) exec bin/client spread --rng-target dns:///rng.clusterip.svc.cluster.local:8081
+
+.PHONY: connections
+connections: build cluster-up ## Count how connections by a ClusterIP spread, in both modes of kube-proxy (Linux, root); out/connections.
+	@mkdir -p out/connections
+	status=0; { $(call spread,bin/cluster) > out/connections/nftables.txt; } || status=$$?; \
+		bin/cluster kubectl delete -k kustomize/overlays/clusterip; exit $$status
+	$(IPTABLES_CLUSTER) up --proxy-mode iptables
+	status=0; { $(IPTABLES_CLUSTER) load && $(call spread,$(IPTABLES_CLUSTER)) > out/connections/iptables.txt; } || status=$$?; \
+		$(IPTABLES_CLUSTER) down; exit $$status
+
 .PHONY: e2e-lab
 e2e-lab: build cluster-up ## Test the lab on a real Kubernetes: each step, Ctrl-C, SIGKILL (Linux, root; six minutes).
 	go test -c -tags e2e -o bin/lab.test ./tools/lab/cluster
@@ -288,6 +302,10 @@ kind-e2e: kind-cluster ## Run the end-to-end tests on it. No overlay may be appl
 .PHONY: kind-down
 kind-down: $(TOOLS)/kind ## Delete that cluster.
 	kind delete cluster --name evenkeel
+
+.PHONY: newcomer
+newcomer: ## Follow README.md on a fresh clone with empty caches, and time each command (Linux, root; half an hour).
+	.ci/newcomer
 
 .PHONY: ci
 ci: ## Everything that CI runs, in the same way.

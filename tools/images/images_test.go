@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -171,6 +172,9 @@ type image struct {
 	compressed int64             // bytes, all layers
 }
 
+// programMB is how large the program is, in MB.
+func (i image) programMB(program string) float64 { return float64(len(i.files["ko-app/"+program])) / 1e6 }
+
 // pull reads the images of a program from a registry, by architecture.
 func pull(t *testing.T, registry, program, tag string) map[string]image {
 	t.Helper()
@@ -274,14 +278,20 @@ func TestMakeImages(t *testing.T) {
 	run(t, environment, "make", "images", "REGISTRY="+at+"/evenkeel")
 	run(t, environment, "make", "images", "REGISTRY=")
 
+	var sizes strings.Builder
+	sizes.WriteString("| image | program, amd64 / arm64 | compressed |\n| --- | --- | --- |\n")
 	pods := imagesOfPods(t)
-	for program, name := range pods {
+	for _, program := range slices.Sorted(maps.Keys(pods)) {
+		name := pods[program]
 		tag := name[strings.LastIndex(name, ":")+1:]
 		run(t, nil, "crane", "validate", "--remote", at+"/evenkeel/"+program+":"+tag)
 		images := pull(t, at, program, tag)
 		if len(images) != len(architectures) {
 			t.Errorf("%s: got %d images, want one each for %v", program, len(images), architectures)
 		}
+		amd64, arm64 := images["amd64"], images["arm64"]
+		fmt.Fprintf(&sizes, "| %s | %.1f / %.1f MB | %.1f / %.1f MB |\n", program,
+			amd64.programMB(program), arm64.programMB(program), float64(amd64.compressed)/1e6, float64(arm64.compressed)/1e6)
 		reference, version := built(t, program)
 		for _, architecture := range architectures {
 			t.Run(program+"/"+architecture, func(t *testing.T) {
@@ -300,6 +310,10 @@ func TestMakeImages(t *testing.T) {
 			}
 			t.Logf("--version: %s", got)
 		})
+	}
+	t.Logf("sizes:\n%s", sizes.String())
+	if err := os.WriteFile(filepath.Join(root, "out", "images", "sizes.md"), []byte(sizes.String()), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -330,7 +344,6 @@ func testImage(t *testing.T, i image, program, architecture, version string) {
 	if err := checkBinary(binary, program, architecture, version); err != nil {
 		t.Errorf("ko-app/%s: %v", program, err)
 	}
-	t.Logf("program %.1f MB, image %.1f MB compressed, files %v", float64(len(binary))/1e6, float64(i.compressed)/1e6, names)
 }
 
 // testArchive compares the image of that name in the archive of an architecture with one that was
