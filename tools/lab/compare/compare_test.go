@@ -339,12 +339,16 @@ func TestPhasesAreFoundByNameAndOrder(t *testing.T) {
 func TestWhatDiffersInTheEnvironmentIsListed(t *testing.T) {
 	b := record(func(r *results.Results) {
 		r.Environment = results.Environment{Kind: "kubernetes", Version: "v0.1.0", GoVersion: "go1.26.8", OS: "linux", Arch: "arm64", CPUs: 8, BusyFraction: new(0.3)}
+		r.Environment.Cluster = &results.Cluster{Version: "v1.36.3", Corefile: ". {\n    forward\n}\n", Nodes: []results.Node{{Name: "one", CPUs: 2}, {Name: "two", CPUs: 4}}}
 	})
 	other := record(func(r *results.Results) { r.Environment.CPUs = 4 })
 	c := compared(t, false, side("a", record(), other), side("b", b))
 	want := []Difference{
 		{"arch", []string{"amd64", "arm64"}},
 		{"busyFraction", []string{"60.0 %", "30.0 %"}},
+		{"cluster.corefile", []string{"–", ". { forward }"}},
+		{"cluster.nodes", []string{"–", "arch –, cpus 2, kernel –, kubelet –, name one, os –, runtime –; arch –, cpus 4, kernel –, kubelet –, name two, os –, runtime –"}},
+		{"cluster.version", []string{"–", "v1.36.3"}},
 		{"cpus", []string{"2, 4", "8"}},
 		{"kind", []string{"local", "kubernetes"}},
 	}

@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -82,11 +83,25 @@ func flat(e results.Environment) map[string]any {
 	return fields
 }
 
+// value writes one in a line.
 func value(v any) string {
-	if v == nil || v == "" {
+	var parts []string
+	switch v := v.(type) {
+	case nil:
 		return none
+	case []any:
+		for _, one := range v {
+			parts = append(parts, value(one))
+		}
+		return strings.Join(parts, "; ")
+	case map[string]any:
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			parts = append(parts, name+" "+value(v[name]))
+		}
+		return strings.Join(parts, ", ")
+	default:
+		return cmp.Or(strings.Join(strings.Fields(fmt.Sprint(v)), " "), none)
 	}
-	return fmt.Sprint(v)
 }
 
 // mismatches say in which way the experiments of the sides were not the same; what is so of
