@@ -25,7 +25,7 @@ type faultCommand struct {
 	Partition  partitionCommand  `cmd:"" help:"Cut a node and its pods off from the control plane and from the other nodes."`
 	Loss       lossCommand       `cmd:"" help:"Lose a share of the packets to a node and its pods, and of those from them."`
 	Delay      delayCommand      `cmd:"" help:"Delay each packet to a node and its pods, and each from them, where the kernel can."`
-	APIServer  apiServerCommand  `cmd:"" name:"api-server" help:"Kill the API server; start it again at the end."`
+	APIServer  apiServerCommand  `cmd:"" name:"api-server" help:"Kill the API server, and with it what is elected by it: controller manager and scheduler; start them again at the end."`
 }
 
 type killPodCommand struct {

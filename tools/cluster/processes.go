@@ -63,7 +63,12 @@ func still(pid int) bool {
 
 const apiServerComponent = "kube-apiserver"
 
-// loseAPIServer stops or kills the API server of the control plane.
+// leaders are the components that are elected to be one in other clusters. There, whoever cannot renew its lease for ten
+// seconds ends, and is started again (kubeadm's defaults). Here nobody is elected, so they would go on, with watches that
+// come back up to half a minute after the API server: late enough to find every node silent for too long.
+var leaders = []string{"kube-controller-manager", "kube-scheduler"}
+
+// loseAPIServer stops or kills the API server of the control plane, and ends the leaders.
 func (m member) loseAPIServer(ctx context.Context, onlyStop bool) error {
 	one, err := m.component(ctx, apiServerComponent)
 	if err != nil {
@@ -72,22 +77,45 @@ func (m member) loseAPIServer(ctx context.Context, onlyStop bool) error {
 	if one.Problem != "" {
 		return fmt.Errorf("%s does not work as it is: %s", one.Name, one.Problem)
 	}
-	pid, ok := m.outerPIDs()[one.PID]
-	if !ok {
-		return fmt.Errorf("%s has just ended", one.Name)
-	}
+	lost := leaders
 	if onlyStop {
-		return unix.Kill(pid, unix.SIGSTOP)
+		pid, ok := m.outerPIDs()[one.PID]
+		if !ok {
+			return fmt.Errorf("%s has just ended", one.Name)
+		}
+		if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
+			return err
+		}
+	} else {
+		lost = append([]string{apiServerComponent}, leaders...)
+	}
+	for _, name := range lost {
+		if err := m.killComponent(ctx, name); err != nil {
+			return err
+		}
+	}
+
+	return nil
+}
+
+// killComponent ends a component, if it runs, and waits until the sandbox knows: until then it would not start it again.
+func (m member) killComponent(ctx context.Context, name string) error {
+	one, err := m.component(ctx, name)
+	if err != nil {
+		return err
+	}
+	pid, ok := m.outerPIDs()[one.PID]
+	if one.PID == 0 || !ok {
+		return nil
 	}
 	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
 		return err
 	}
 
-	// Until it is known to have ended, it would not be started again.
 	return within(5*time.Second, func() error {
-		one, err := m.component(ctx, apiServerComponent)
+		one, err := m.component(ctx, name)
 		if err == nil && one.PID != 0 {
-			err = fmt.Errorf("%s was killed and has not ended", one.Name)
+			err = fmt.Errorf("%s was killed and has not ended", name)
 		}
 
 		return err
