@@ -190,6 +190,17 @@ func TestARecordWithNothingInItIsStillAPage(t *testing.T) {
 	}
 }
 
+func TestNothingStandsBesideASingleOverlay(t *testing.T) {
+	r := sample()
+	if page := html(t, r); strings.Count(page, `class="multiple"`) != 8 || !strings.Contains(page, "Side by side") {
+		t.Error("eight overlays are not side by side")
+	}
+	r.Runs = r.Runs[:1]
+	if page := html(t, r); strings.Contains(page, `class="multiple"`) || strings.Contains(page, "Side by side") || !strings.Contains(page, `<ol class="timetable">`) {
+		t.Error("a single overlay is put beside itself, or its phases are not listed")
+	}
+}
+
 func TestTheCommandToRepeatIsSafeToPaste(t *testing.T) {
 	r := sample()
 	if got, want := command(r), "lab run --env local --scenario tools/lab/scenarios/day.yaml clusterip clusterip-max-connection-age dns-round-robin dns-round-robin-max-connection-age api-watch dns-srv endpointslice consistent-hash"; got != want {
