@@ -173,7 +173,9 @@ type image struct {
 }
 
 // programMB is how large the program is, in MB.
-func (i image) programMB(program string) float64 { return float64(len(i.files["ko-app/"+program])) / 1e6 }
+func (i image) programMB(program string) float64 {
+	return float64(len(i.files["ko-app/"+program])) / 1e6
+}
 
 // pull reads the images of a program from a registry, by architecture.
 func pull(t *testing.T, registry, program, tag string) map[string]image {
