@@ -1,6 +1,8 @@
 package scenario_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -226,4 +228,29 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestEveryScenarioOfOursIsOneAndIsDocumented(t *testing.T) {
+	files, err := filepath.Glob("../scenarios/*.yaml")
+	if err != nil || len(files) < 9 {
+		t.Fatalf("%d scenarios, %v", len(files), err)
+	}
+	page, err := os.ReadFile("../../../docs/scenarios.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".yaml")
+		s, err := scenario.Load(file)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if s.Name != name {
+			t.Errorf("%s: its name is %q", file, s.Name)
+		}
+		if link := "| [" + name + "](../tools/lab/scenarios/" + name + ".yaml) |"; !strings.Contains(string(page), link) {
+			t.Errorf("docs/scenarios.md does not have %s", link)
+		}
+	}
 }
