@@ -1,8 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"text/template"
 
@@ -22,22 +25,33 @@ func (s sets) functions() template.FuncMap {
 		// figure SET OVERLAY FIGURE is a figure that overlays are compared by, over the runs of a set: "0", or the lowest
 		// and the highest, "0.02 to 0.05". FIGURE is the title that `lab compare` gives it.
 		"figure": s.figure,
+		// bars SET FIGURE LABEL=OVERLAY… is a bar chart of a figure, in Mermaid. With several runs it is the highest.
+		"bars": s.bars,
+		// grid SET OVERLAYS FIGURES is a table of overlays by figures, each a list with semicolons. The figure "failed" is what
+		// the function of that name says; what a run has not is "–".
+		"grid": s.grid,
+		// phases SET OVERLAYS PHASES FIGURE is a table of overlays by phases.
+		"phases": s.phases,
 		// phase SET OVERLAY PHASE FIGURE is that of one phase.
 		"phase": func(name, overlay, phase, title string) (string, error) {
 			return s.phase(name, overlay, false, phase, title)
 		},
+		// predicted SET OVERLAY PHASE FIGURE MOST is "up to MOST", and an error if it was more.
+		"predicted": s.predicted,
 		// control SET OVERLAY PHASE FIGURE is that of the service that nothing was done to.
 		"control": func(name, overlay, phase, title string) (string, error) {
 			return s.phase(name, overlay, true, phase, title)
 		},
 		// failed SET OVERLAY is how many RPCs of how many failed in all runs together: "0 of 378,090".
 		"failed": s.failed,
-		// runs SET is how many there are.
-		"runs": func(name string) (int, error) {
-			set, err := s.get(name)
-
-			return len(set.Runs), err
-		},
+		// runs SET is how many there are, runs SET OVERLAY how many of that overlay.
+		"runs": s.runs,
+		// bench SET BENCHMARK UNIT is the median of a benchmark's rounds.
+		"bench": s.bench,
+		// ratio SET BENCHMARK OTHER UNIT is the one's median over the other's.
+		"ratio": s.ratio,
+		// quote SET is what the run wrote.
+		"quote": s.quote,
 		// where SET is where, when and with what a set was measured.
 		"where": s.where,
 		// command SET is the command that repeats it.
@@ -56,82 +70,196 @@ func (s sets) table(name string, n int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if n < 1 || n > len(set.Runs) {
-		return "", fmt.Errorf("%s has the runs 1 to %d, and not %d", name, len(set.Runs), n)
+	if n < 1 || n > len(set.Lab) {
+		return "", fmt.Errorf("%s has the runs 1 to %d, and not %d", name, len(set.Lab), n)
 	}
 	var out strings.Builder
-	if err := report.Table(&out, set.Runs[n-1], tableWidth); err != nil {
+	if err := report.Table(&out, set.Lab[n-1], tableWidth); err != nil {
 		return "", err
 	}
 
 	return "```\n" + strings.TrimRight(out.String(), "\n") + "\n```\n", nil
 }
 
-// of are the runs of an overlay's measured service, or of the control, one for each repeat.
-func (s sets) of(name, overlay string, control bool) (set, []*results.Run, error) {
+// run is one of an overlay, with its scenario.
+type run struct {
+	*results.Run
+
+	scenario *results.Scenario
+}
+
+// of are the runs of an overlay's measured service, or of the control.
+func (s sets) of(name, overlay string, control bool) ([]run, error) {
 	set, err := s.get(name)
 	if err != nil {
-		return set, nil, err
+		return nil, err
 	}
-	var runs []*results.Run
-	for _, r := range set.Runs {
-		i := slices.IndexFunc(r.Runs, func(run results.Run) bool { return run.Overlay == overlay && run.Control == control })
-		if i < 0 {
-			return set, nil, fmt.Errorf("%s has no overlay %q", name, overlay)
+	var runs []run
+	for _, r := range set.Lab {
+		for i := range r.Runs {
+			if r.Runs[i].Overlay == overlay && r.Runs[i].Control == control {
+				runs = append(runs, run{&r.Runs[i], &r.Scenario})
+			}
 		}
-		runs = append(runs, &r.Runs[i])
+	}
+	if len(runs) == 0 {
+		return nil, fmt.Errorf("%s has no overlay %q", name, overlay)
 	}
 
-	return set, runs, nil
+	return runs, nil
+}
+
+func (s sets) runs(name string, overlay ...string) (int, error) {
+	if len(overlay) == 0 {
+		set, err := s.get(name)
+
+		return len(set.commands()), err
+	}
+	runs, err := s.of(name, overlay[0], false)
+
+	return len(runs), err
 }
 
 func (s sets) figure(name, overlay, title string) (string, error) {
-	set, runs, err := s.of(name, overlay, false)
+	summaries, err := s.summaries(name, overlay)
 	if err != nil {
 		return "", err
-	}
-	summaries := make([]*results.Summary, len(runs))
-	for i, run := range runs {
-		summaries[i] = new(run.Summary(&set.Runs[i].Scenario))
 	}
 
 	return span(compare.Figures, title, summaries)
 }
 
+func (s sets) summaries(name, overlay string) ([]*results.Summary, error) {
+	runs, err := s.of(name, overlay, false)
+	if err != nil {
+		return nil, err
+	}
+	summaries := make([]*results.Summary, len(runs))
+	for i, run := range runs {
+		summaries[i] = new(run.Summary(run.scenario))
+	}
+
+	return summaries, nil
+}
+
+func (s sets) grid(name, overlays, figures string) (string, error) {
+	return table(overlays, figures, func(overlay, title string) (string, error) {
+		if title == "failed" {
+			return s.failed(name, overlay)
+		}
+
+		return s.figure(name, overlay, title)
+	})
+}
+
+func (s sets) phases(name, overlays, phases, title string) (string, error) {
+	return table(overlays, phases, func(overlay, phase string) (string, error) {
+		return s.phase(name, overlay, false, phase, title)
+	})
+}
+
+// table is one of rows by columns, each a list with semicolons.
+func table(rows, columns string, cell func(row, column string) (string, error)) (string, error) {
+	heads := strings.Split(columns, ";")
+	var out strings.Builder
+	fmt.Fprintf(&out, "| | %s |\n|%s\n", strings.Join(heads, " | "), strings.Repeat(" --- |", 1+len(heads)))
+	for row := range strings.SplitSeq(rows, ";") {
+		cells := []string{row}
+		for _, head := range heads {
+			text, err := cell(row, head)
+			switch {
+			case errors.Is(err, errLacks):
+				text = "–"
+			case err != nil:
+				return "", err
+			}
+			cells = append(cells, text)
+		}
+		fmt.Fprintf(&out, "| %s |\n", strings.Join(cells, " | "))
+	}
+
+	return out.String(), nil
+}
+
+func (s sets) bars(name, title string, bars ...string) (string, error) {
+	var labels, values []string
+	highest := 1.0
+	for _, bar := range bars {
+		label, overlay, found := strings.Cut(bar, "=")
+		if !found {
+			return "", fmt.Errorf("%q: give LABEL=OVERLAY", bar)
+		}
+		summaries, err := s.summaries(name, overlay)
+		if err != nil {
+			return "", err
+		}
+		sample, _, err := sampleOf(compare.Figures, title, summaries)
+		if err != nil {
+			return "", err
+		}
+		value := slices.Max(sample)
+		highest = max(highest, value)
+		labels = append(labels, strconv.Quote(label))
+		values = append(values, significant(value))
+	}
+
+	return fmt.Sprintf("```mermaid\nxychart-beta\n    x-axis [%s]\n    y-axis %q 0 --> %.0f\n    bar [%s]\n```\n",
+		strings.Join(labels, ", "), title, math.Ceil(highest), strings.Join(values, ", ")), nil
+}
+
 func (s sets) phase(name, overlay string, control bool, phase, title string) (string, error) {
-	_, runs, err := s.of(name, overlay, control)
+	phases, err := s.phasesOf(name, overlay, control, phase)
 	if err != nil {
 		return "", err
-	}
-	phases := make([]*results.Phase, len(runs))
-	for i, run := range runs {
-		at := slices.IndexFunc(run.Phases, func(p results.Phase) bool { return p.Name == phase })
-		if at < 0 {
-			return "", fmt.Errorf("%s has no phase %q", name, phase)
-		}
-		phases[i] = &run.Phases[at]
 	}
 
 	return span(compare.PhaseFigures, title, phases)
 }
 
+func (s sets) predicted(name, overlay, phase, title string, most int) (string, error) {
+	phases, err := s.phasesOf(name, overlay, false, phase)
+	if err != nil {
+		return "", err
+	}
+	values, text, err := sampleOf(compare.PhaseFigures, title, phases)
+	if err != nil {
+		return "", err
+	}
+	if worst := slices.Max(values); worst > float64(most) {
+		return "", fmt.Errorf("%s, %s: %s is %s, and up to %d were predicted", overlay, phase, title, text(worst), most)
+	}
+	if most == 0 {
+		return "0", nil
+	}
+
+	return "up to " + report.Count(int64(most)), nil
+}
+
+// phasesOf is one phase in each run of an overlay.
+func (s sets) phasesOf(name, overlay string, control bool, phase string) ([]*results.Phase, error) {
+	runs, err := s.of(name, overlay, control)
+	if err != nil {
+		return nil, err
+	}
+	phases := make([]*results.Phase, len(runs))
+	for i, run := range runs {
+		at := slices.IndexFunc(run.Phases, func(p results.Phase) bool { return p.Name == phase })
+		if at < 0 {
+			return nil, fmt.Errorf("%s has no phase %q", name, phase)
+		}
+		phases[i] = &run.Phases[at]
+	}
+
+	return phases, nil
+}
+
 // span is a figure over some runs.
 func span[T any](figures []compare.Figure[T], title string, runs []*T) (string, error) {
-	at := slices.IndexFunc(figures, func(f compare.Figure[T]) bool { return f.Title == title })
-	if at < 0 {
-		var titles []string
-		for _, f := range figures {
-			titles = append(titles, fmt.Sprintf("%q", f.Title))
-		}
-
-		return "", fmt.Errorf("there is no figure %q: give %s", title, strings.Join(titles, ", "))
+	values, text, err := sampleOf(figures, title, runs)
+	if err != nil {
+		return "", err
 	}
-	f := figures[at]
-	sample := f.Sample(runs)
-	if len(sample.Values) != len(runs) {
-		return "", fmt.Errorf("%d of %d runs have no %s", len(runs)-len(sample.Values), len(runs), title)
-	}
-	low, high := f.Text(slices.Min(sample.Values)), f.Text(slices.Max(sample.Values))
+	low, high := text(slices.Min(values)), text(slices.Max(values))
 	if low == high {
 		return low, nil
 	}
@@ -139,14 +267,36 @@ func span[T any](figures []compare.Figure[T], title string, runs []*T) (string, 
 	return low + " to " + high, nil
 }
 
+// errLacks says that a run has not got a figure, such as how soon a pod was reached that never was.
+var errLacks = errors.New("have no")
+
+// sampleOf is what runs have as a figure, and how that is written.
+func sampleOf[T any](figures []compare.Figure[T], title string, runs []*T) (values []float64, text func(float64) string, err error) {
+	at := slices.IndexFunc(figures, func(f compare.Figure[T]) bool { return f.Title == title })
+	if at < 0 {
+		var titles []string
+		for _, f := range figures {
+			titles = append(titles, fmt.Sprintf("%q", f.Title))
+		}
+
+		return nil, nil, fmt.Errorf("there is no figure %q: give %s", title, strings.Join(titles, ", "))
+	}
+	sample := figures[at].Sample(runs)
+	if len(sample.Values) != len(runs) {
+		return nil, nil, fmt.Errorf("%d of %d runs: %w %s", len(runs)-len(sample.Values), len(runs), errLacks, title)
+	}
+
+	return sample.Values, figures[at].Text, nil
+}
+
 func (s sets) failed(name, overlay string) (string, error) {
-	set, runs, err := s.of(name, overlay, false)
+	runs, err := s.of(name, overlay, false)
 	if err != nil {
 		return "", err
 	}
 	var failed, rpcs int64
-	for i, run := range runs {
-		sum := run.Summary(&set.Runs[i].Scenario)
+	for _, run := range runs {
+		sum := run.Summary(run.scenario)
 		failed += sum.Failed
 		rpcs += sum.RPCs
 	}
@@ -159,7 +309,18 @@ func (s sets) where(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	r := set.Runs[0]
+	switch set.Output {
+	case benchOutput:
+		return set.Bench[0].date + ", " + set.Bench[0].where, nil
+	case labOutput:
+		return whereLab(set), nil
+	default:
+		return set.Text[0].date + ", " + set.Text[0].where, nil
+	}
+}
+
+func whereLab(set set) string {
+	r := set.Lab[0]
 	e := r.Environment
 	words := []string{r.StartedAt.UTC().Format("2006-01-02")}
 	if c := e.Cluster; c != nil {
@@ -175,13 +336,13 @@ func (s sets) where(name string) (string, error) {
 		words = append(words, busy)
 	}
 
-	return strings.Join(words, ", "), nil
+	return strings.Join(words, ", ")
 }
 
 // busyOf says how busy the machine was in the runs of a set.
 func busyOf(s set) string {
 	var busy []float64
-	for _, r := range s.Runs {
+	for _, r := range s.Lab {
 		if r.Environment.BusyFraction == nil {
 			return ""
 		}
@@ -203,8 +364,57 @@ func (s sets) list() (string, error) {
 		if err != nil {
 			return "", err
 		}
-		fmt.Fprintf(&out, "| [%s](%s) | %s | %d | %s |\n", set.Name, set.Name, set.About, len(set.Runs), where)
+		fmt.Fprintf(&out, "| [%s](%s) | %s | %d | %s |\n", set.Name, set.Name, set.About, len(set.commands()), where)
 	}
 
 	return out.String(), nil
+}
+
+// first is the only run of a set of benchmarks.
+func (s sets) first(name string) (benchmarks, error) {
+	set, err := s.get(name)
+	if err == nil && len(set.Bench) == 0 {
+		err = fmt.Errorf("%s has no benchmarks, but %s", name, set.Output)
+	}
+	if err != nil {
+		return benchmarks{}, err
+	}
+
+	return set.Bench[0], nil
+}
+
+func (s sets) bench(name, benchmark, unit string) (string, error) {
+	b, err := s.first(name)
+	if err != nil {
+		return "", err
+	}
+	median, err := b.median(benchmark, unit)
+
+	return quantity(median, unit), err
+}
+
+func (s sets) ratio(name, benchmark, other, unit string) (string, error) {
+	b, err := s.first(name)
+	if err != nil {
+		return "", err
+	}
+	over, err := b.median(benchmark, unit)
+	if err != nil {
+		return "", err
+	}
+	under, err := b.median(other, unit)
+
+	return fmt.Sprintf("%.2f", over/under), err
+}
+
+func (s sets) quote(name string) (string, error) {
+	set, err := s.get(name)
+	if err == nil && len(set.Text) == 0 {
+		err = fmt.Errorf("%s has nothing to quote, but %s", name, set.Output)
+	}
+	if err != nil {
+		return "", err
+	}
+
+	return set.Text[0].content, nil
 }

@@ -5,7 +5,8 @@
 //	<!--{{figure "kubernetes-rollouts" "endpointslice" "failed, graceful"}}-->0<!--/--> RPCs failed
 //
 // Whoever reads the page sees the figure only; whoever reads the source sees where it comes from. functions.go has what a
-// template may say. With --check nothing is written, and a document that says anything else is an error.
+// template may say. With --check nothing is written, and a document that says anything else is an error. So is, always, a
+// number that is neither a run's nor listed in docs/results/given.yaml (numbers.go).
 //
 // With a set's name the command runs its experiment again, and keeps the results: docs/results/sets.yaml has the sets.
 package main
@@ -59,6 +60,10 @@ func (c writeCommand) Run() error {
 	if err != nil {
 		return err
 	}
+	given, err := readGiven(filepath.Join(c.Root, "docs", "results"))
+	if err != nil {
+		return err
+	}
 	var errs []error
 	for _, file := range files {
 		before, err := os.ReadFile(file)
@@ -69,6 +74,8 @@ func (c writeCommand) Run() error {
 		switch {
 		case err != nil:
 			errs = append(errs, fmt.Errorf("%s:%w", file, err))
+
+			continue
 		case bytes.Equal(before, after):
 		case c.Check:
 			errs = append(errs, fmt.Errorf("%s: line %d is not what docs/results say: make results", file, firstDifference(before, after)))
@@ -78,6 +85,11 @@ func (c writeCommand) Run() error {
 			}
 			fmt.Println(file)
 		}
+		name, err := filepath.Rel(c.Root, file)
+		if err != nil {
+			return err
+		}
+		errs = append(errs, given.unmarked(name, after))
 	}
 
 	return errors.Join(errs...)
