@@ -119,6 +119,10 @@ func (e *Environment) prepare(ctx context.Context, o *render.Overlay) error {
 	return w.synced(ctx)
 }
 
+// patience is how long a container may be in a state that looks hopeless. A kubelet that is busy, or has not heard of a
+// ConfigMap yet, says so too, and tries again.
+const patience = 20 * time.Second
+
 // hopeless are the reasons for which a container that waits will not be ready soon.
 var hopeless = []string{
 	"CrashLoopBackOff", "CreateContainerConfigError", "CreateContainerError", "ErrImageNeverPull", "ImagePullBackOff", "InvalidImageName",
@@ -128,11 +132,20 @@ var hopeless = []string{
 func (e *Environment) awaitReady(ctx context.Context, d *appsv1.Deployment) error {
 	watch := e.watch(d.Namespace)
 	var stuck error
+	var since time.Time // when it was first seen to be stuck
 	err := e.api.until(ctx, d.Name, func(ctx context.Context) (bool, error) {
-		stuck = watch.stuck(d.Name)
+		now := watch.stuck(d.Name)
+		if now == nil || since.IsZero() {
+			since = time.Now()
+		}
+		if now != nil && time.Since(since) >= patience {
+			stuck = now
+
+			return true, nil
+		}
 		found, err := e.api.get(ctx, d)
-		if err != nil || !found || stuck != nil {
-			return stuck != nil, err
+		if err != nil || !found {
+			return false, err
 		}
 		s := d.Status
 		if s.ObservedGeneration < d.Generation || s.UpdatedReplicas < *d.Spec.Replicas || s.ReadyReplicas < *d.Spec.Replicas {
