@@ -12,6 +12,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/evenkeel/evenkeel/tools/lab/scorecard"
@@ -22,67 +23,122 @@ const nameLabel = "app.kubernetes.io/name"
 
 // watch keeps up with the pods and EndpointSlices of a namespace, and writes the pods' lives down.
 type watch struct {
-	lives       *lives
-	pods        cache.Store
-	slices      cache.Store
-	controllers []cache.Controller
+	lives        *lives
+	pods, slices *objects
 }
 
 func newWatch(a *api, namespace string) *watch {
+	w := unheard()
+	w.pods.from(a, namespace, "pods", new(corev1.Pod))
+	w.slices.from(a, namespace, "endpointslices", new(discoveryv1.EndpointSlice))
+
+	return w
+}
+
+// unheard is a watch that nobody tells of anything yet.
+func unheard() *watch {
 	w := &watch{lives: newLives()}
-	w.pods = w.add(a, namespace, "pods", new(corev1.Pod), cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(object any) { about(object, w.lives.seen) },
-		UpdateFunc: func(_, object any) { about(object, w.lives.seen) },
-		DeleteFunc: func(object any) { about(object, w.lives.deleted) },
+	w.pods = newObjects(func(object any, gone bool) {
+		pod, ok := object.(*corev1.Pod)
+		switch {
+		case !ok: // there is nothing else
+		case gone:
+			w.lives.deleted(pod, time.Now())
+		default:
+			w.lives.seen(pod, time.Now())
+		}
 	})
-	w.slices = w.add(a, namespace, "endpointslices", new(discoveryv1.EndpointSlice), cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(any) { w.lives.setReady(w.ready(), time.Now()) },
-		UpdateFunc: func(_, _ any) { w.lives.setReady(w.ready(), time.Now()) },
-		DeleteFunc: func(any) { w.lives.setReady(w.ready(), time.Now()) },
+	w.slices = newObjects(func(any, bool) {
+		w.lives.setReady(w.ready(), time.Now())
 	})
 
 	return w
 }
 
-// about tells of a pod, also of one whose end a watch that broke off did not see.
-func about(object any, tell func(*corev1.Pod, time.Time)) {
-	if unseen, ok := object.(cache.DeletedFinalStateUnknown); ok {
-		object = unseen.Obj
-	}
-	if pod, ok := object.(*corev1.Pod); ok {
-		tell(pod, time.Now())
-	}
-}
-
-func (w *watch) add(a *api, namespace, resource string, kind runtime.Object, handler cache.ResourceEventHandler) cache.Store {
-	client := a.clients[a.resourceOf(kind).version]
-	store, controller := cache.NewInformerWithOptions(cache.InformerOptions{
-		ListerWatcher: cache.NewListWatchFromClient(client, resource, namespace, fields.Everything()),
-		ObjectType:    kind, Handler: handler,
-	})
-	w.controllers = append(w.controllers, controller)
-
-	return store
-}
-
 // run watches until ctx is done.
 func (w *watch) run(ctx context.Context) {
 	var running sync.WaitGroup
-	for _, c := range w.controllers {
-		running.Go(func() { c.RunWithContext(ctx) })
-	}
+	running.Go(func() { w.pods.reflector.RunWithContext(ctx) })
+	running.Go(func() { w.slices.reflector.RunWithContext(ctx) })
 	running.Wait()
 }
 
 // synced waits until the first state is known.
 func (w *watch) synced(ctx context.Context) error {
-	for _, c := range w.controllers {
-		if !cache.WaitForCacheSync(ctx.Done(), c.HasSynced) {
+	for _, o := range []*objects{w.pods, w.slices} {
+		select {
+		case <-o.synced:
+		case <-ctx.Done():
 			return fmt.Errorf("watching pods and EndpointSlices: %w", context.Cause(ctx))
 		}
 	}
 
 	return nil
+}
+
+// retry is how soon a watch that broke off is tried again. The pauses of client-go's informers grow to a minute: an API server
+// that was away may be back for that long, and pods be born of which the record would not tell.
+var retry = wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 16, Cap: 2 * time.Second}
+
+// objects are those of one kind in a namespace, as a watch tells of them.
+type objects struct {
+	cache.Store
+
+	reflector *cache.Reflector
+	tell      func(object any, gone bool)
+	synced    chan struct{} // closed when all that there were at first are known
+	once      sync.Once
+}
+
+func newObjects(tell func(object any, gone bool)) *objects {
+	return &objects{Store: cache.NewStore(cache.MetaNamespaceKeyFunc), tell: tell, synced: make(chan struct{})}
+}
+
+// from says where they are.
+func (o *objects) from(a *api, namespace, resource string, kind runtime.Object) {
+	client := a.clients[a.resourceOf(kind).version]
+	o.reflector = cache.NewReflectorWithOptions(
+		cache.NewListWatchFromClient(client, resource, namespace, fields.Everything()), kind, o, cache.ReflectorOptions{Backoff: &retry})
+}
+
+// Add, Update, Delete and Replace are what a Reflector calls.
+
+func (o *objects) Add(object any) error {
+	err := o.Store.Add(object)
+	o.tell(object, false)
+
+	return err
+}
+
+func (o *objects) Update(object any) error {
+	err := o.Store.Update(object)
+	o.tell(object, false)
+
+	return err
+}
+
+func (o *objects) Delete(object any) error {
+	err := o.Store.Delete(object)
+	o.tell(object, true)
+
+	return err
+}
+
+// Replace also tells of what has gone while the watch was broken off.
+func (o *objects) Replace(all []any, version string) error {
+	before := o.List()
+	err := o.Store.Replace(all, version)
+	for _, object := range before {
+		if _, there, _ := o.Get(object); !there { // the key was made before
+			o.tell(object, true)
+		}
+	}
+	for _, object := range all {
+		o.tell(object, false)
+	}
+	o.once.Do(func() { close(o.synced) })
+
+	return err
 }
 
 // ready are the pods that an EndpointSlice says are ready. Where it says nothing of that, they are (discovery.k8s.io/v1).

@@ -8,7 +8,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/cache"
 
 	"github.com/evenkeel/evenkeel/tools/lab/render"
 	"github.com/evenkeel/evenkeel/tools/lab/scorecard"
@@ -36,9 +35,7 @@ func pod(name string, made int, change ...func(*corev1.Pod)) *corev1.Pod {
 // seeing is a watch that has seen these.
 func seeing(t *testing.T, pods []*corev1.Pod, ready map[string]*bool) *watch {
 	t.Helper()
-	w := &watch{
-		lives: newLives(), pods: cache.NewStore(cache.MetaNamespaceKeyFunc), slices: cache.NewStore(cache.MetaNamespaceKeyFunc),
-	}
+	w := unheard()
 	slice := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "rng-1"}}
 	for name, is := range ready {
 		slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{
@@ -85,6 +82,29 @@ func TestALifeIsFromTheFirstSightOfAPodToItsEnd(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, l.all()); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestWhatCameAndWentWhileAWatchWasBrokenOffIsTold(t *testing.T) {
+	w := seeing(t, []*corev1.Pod{pod("stays", 0), pod("goes", 0)}, nil)
+	select {
+	case <-w.pods.synced:
+		t.Error("single pods are not all that there are")
+	default:
+	}
+	if err := w.pods.Replace([]any{pod("stays", 0), pod("came", 1)}, "7"); err != nil {
+		t.Fatal(err)
+	}
+	<-w.pods.synced
+	var names []string
+	for _, life := range w.lives.all() {
+		names = append(names, life.Name+" "+life.EndReason)
+	}
+	if diff := cmp.Diff([]string{"stays ", "goes " + scorecard.Drained, "came "}, names); diff != "" {
+		t.Error(diff)
+	}
+	if n := len(w.podsOf("rng")); n != 2 {
+		t.Errorf("%d pods are there, not 2", n)
 	}
 }
 
