@@ -41,13 +41,14 @@ func sample(t *testing.T) sets {
 func TestAFigureIsThatOfAllRuns(t *testing.T) {
 	s := sample(t)
 	for source, want := range map[string]string{
-		`{{figure "day" "api-watch" "failed, graceful"}}`:            "0",
-		`{{figure "day" "endpointslice" "failed, graceful"}}`:        "0 to 1,234",
-		`{{figure "day" "clusterip" "max/mean"}}`:                    "3.00",
-		`{{phase "day" "endpointslice" "steady" "failed"}}`:          "0 to 1,234",
-		`{{control "day" "endpointslice" "steady" "failed"}}`:        "0",
-		`{{predicted "day" "endpointslice" "steady" "failed" 1234}}`: "up to 1,234",
-		`{{predicted "day" "api-watch" "steady" "failed" 0}}`:        "0",
+		`{{figure "day" "api-watch" "failed, graceful"}}`:                "0",
+		`{{figure "day" "endpointslice" "failed, graceful"}}`:            "0 to 1,234",
+		`{{figure "day" "clusterip" "max/mean"}}`:                        "3.00",
+		`{{phase "day" "endpointslice" "steady" "failed"}}`:              "0 to 1,234",
+		`{{control "day" "endpointslice" "steady" "failed"}}`:            "0",
+		`{{predicted "day" "endpointslice" "steady" "failed" 1234}}`:     "up to 1,234",
+		`{{controlPredicted "day" "endpointslice" "steady" "failed" 3}}`: "up to 3",
+		`{{predicted "day" "api-watch" "steady" "failed" 0}}`:            "0",
 		`{{runs "day"}}`:    "2",
 		`{{command "day"}}`: "bin/lab run --out OUT",
 		`{{len (figure "day" "clusterip" "max/mean")}} characters`: "4 characters",

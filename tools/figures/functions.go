@@ -37,7 +37,13 @@ func (s sets) functions() template.FuncMap {
 			return s.phase(name, overlay, false, phase, title)
 		},
 		// predicted SET OVERLAY PHASE FIGURE MOST is "up to MOST", and an error if it was more.
-		"predicted": s.predicted,
+		"predicted": func(name, overlay, phase, title string, most int) (string, error) {
+			return s.predicted(name, overlay, false, phase, title, most)
+		},
+		// controlPredicted is the same of the service that nothing was done to.
+		"controlPredicted": func(name, overlay, phase, title string, most int) (string, error) {
+			return s.predicted(name, overlay, true, phase, title, most)
+		},
 		// control SET OVERLAY PHASE FIGURE is that of the service that nothing was done to.
 		"control": func(name, overlay, phase, title string) (string, error) {
 			return s.phase(name, overlay, true, phase, title)
@@ -216,8 +222,8 @@ func (s sets) phase(name, overlay string, control bool, phase, title string) (st
 	return span(compare.PhaseFigures, title, phases)
 }
 
-func (s sets) predicted(name, overlay, phase, title string, most int) (string, error) {
-	phases, err := s.phasesOf(name, overlay, false, phase)
+func (s sets) predicted(name, overlay string, control bool, phase, title string, most int) (string, error) {
+	phases, err := s.phasesOf(name, overlay, control, phase)
 	if err != nil {
 		return "", err
 	}
