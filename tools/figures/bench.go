@@ -147,3 +147,40 @@ func significant(value float64) string {
 		return strconv.FormatFloat(value, 'g', 2, 64)
 	}
 }
+
+// first is the only run of a set of benchmarks.
+func (s sets) first(name string) (benchmarks, error) {
+	set, err := s.get(name)
+	if err == nil && len(set.Bench) == 0 {
+		err = fmt.Errorf("%s has no benchmarks, but %s", name, set.Output)
+	}
+	if err != nil {
+		return benchmarks{}, err
+	}
+
+	return set.Bench[0], nil
+}
+
+func (s sets) bench(name, benchmark, unit string) (string, error) {
+	b, err := s.first(name)
+	if err != nil {
+		return "", err
+	}
+	median, err := b.median(benchmark, unit)
+
+	return quantity(median, unit), err
+}
+
+func (s sets) ratio(name, benchmark, other, unit string) (string, error) {
+	b, err := s.first(name)
+	if err != nil {
+		return "", err
+	}
+	over, err := b.median(benchmark, unit)
+	if err != nil {
+		return "", err
+	}
+	under, err := b.median(other, unit)
+
+	return fmt.Sprintf("%.2f", over/under), err
+}

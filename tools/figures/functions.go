@@ -3,9 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"text/template"
 
@@ -148,71 +146,6 @@ func (s sets) summaries(name, overlay string) ([]*results.Summary, error) {
 	return summaries, nil
 }
 
-func (s sets) grid(name, overlays, figures string) (string, error) {
-	return table(overlays, figures, func(overlay, title string) (string, error) {
-		if title == "failed" {
-			return s.failed(name, overlay)
-		}
-
-		return s.figure(name, overlay, title)
-	})
-}
-
-func (s sets) phases(name, overlays, phases, title string) (string, error) {
-	return table(overlays, phases, func(overlay, phase string) (string, error) {
-		return s.phase(name, overlay, false, phase, title)
-	})
-}
-
-// table is one of rows by columns, each a list with semicolons.
-func table(rows, columns string, cell func(row, column string) (string, error)) (string, error) {
-	heads := strings.Split(columns, ";")
-	var out strings.Builder
-	fmt.Fprintf(&out, "| | %s |\n|%s\n", strings.Join(heads, " | "), strings.Repeat(" --- |", 1+len(heads)))
-	for row := range strings.SplitSeq(rows, ";") {
-		cells := []string{row}
-		for _, head := range heads {
-			text, err := cell(row, head)
-			switch {
-			case errors.Is(err, errLacks):
-				text = "–"
-			case err != nil:
-				return "", err
-			}
-			cells = append(cells, text)
-		}
-		fmt.Fprintf(&out, "| %s |\n", strings.Join(cells, " | "))
-	}
-
-	return out.String(), nil
-}
-
-func (s sets) bars(name, title string, bars ...string) (string, error) {
-	var labels, values []string
-	highest := 1.0
-	for _, bar := range bars {
-		label, overlay, found := strings.Cut(bar, "=")
-		if !found {
-			return "", fmt.Errorf("%q: give LABEL=OVERLAY", bar)
-		}
-		summaries, err := s.summaries(name, overlay)
-		if err != nil {
-			return "", err
-		}
-		sample, _, err := sampleOf(compare.Figures, title, summaries)
-		if err != nil {
-			return "", err
-		}
-		value := slices.Max(sample)
-		highest = max(highest, value)
-		labels = append(labels, strconv.Quote(label))
-		values = append(values, significant(value))
-	}
-
-	return fmt.Sprintf("```mermaid\nxychart-beta\n    x-axis [%s]\n    y-axis %q 0 --> %.0f\n    bar [%s]\n```\n",
-		strings.Join(labels, ", "), title, math.Ceil(highest), strings.Join(values, ", ")), nil
-}
-
 func (s sets) phase(name, overlay string, control bool, phase, title string) (string, error) {
 	phases, err := s.phasesOf(name, overlay, control, phase)
 	if err != nil {
@@ -308,109 +241,6 @@ func (s sets) failed(name, overlay string) (string, error) {
 	}
 
 	return fmt.Sprintf("%s of %s", report.Count(failed), report.Count(rpcs)), nil
-}
-
-func (s sets) where(name string) (string, error) {
-	set, err := s.get(name)
-	if err != nil {
-		return "", err
-	}
-	switch set.Output {
-	case benchOutput:
-		return set.Bench[0].date + ", " + set.Bench[0].where, nil
-	case labOutput:
-		return whereLab(set), nil
-	default:
-		return set.Text[0].date + ", " + set.Text[0].where, nil
-	}
-}
-
-func whereLab(set set) string {
-	r := set.Lab[0]
-	e := r.Environment
-	words := []string{r.StartedAt.UTC().Format("2006-01-02")}
-	if c := e.Cluster; c != nil {
-		words = append(words, fmt.Sprintf("Kubernetes %s, %d nodes", c.Version, len(c.Nodes)))
-		if c.ProxyMode != "" {
-			words = append(words, "kube-proxy with "+c.ProxyMode)
-		}
-	} else {
-		words = append(words, "local lab")
-	}
-	words = append(words, fmt.Sprintf("%d CPUs, %s/%s", e.CPUs, e.OS, e.Arch))
-	if busy := busyOf(set); busy != "" {
-		words = append(words, busy)
-	}
-
-	return strings.Join(words, ", ")
-}
-
-// busyOf says how busy the machine was in the runs of a set.
-func busyOf(s set) string {
-	var busy []float64
-	for _, r := range s.Lab {
-		if r.Environment.BusyFraction == nil {
-			return ""
-		}
-		busy = append(busy, 100**r.Environment.BusyFraction)
-	}
-	low, high := fmt.Sprintf("%.0f", slices.Min(busy)), fmt.Sprintf("%.0f", slices.Max(busy))
-	if low == high {
-		return low + " % busy"
-	}
-
-	return low + " to " + high + " % busy"
-}
-
-func (s sets) list() (string, error) {
-	var out strings.Builder
-	out.WriteString("| set | what it is | runs | measured |\n| --- | --- | --- | --- |\n")
-	for _, set := range s {
-		where, err := s.where(set.Name)
-		if err != nil {
-			return "", err
-		}
-		fmt.Fprintf(&out, "| [%s](%s) | %s | %d | %s |\n", set.Name, set.Name, set.About, len(set.commands()), where)
-	}
-
-	return out.String(), nil
-}
-
-// first is the only run of a set of benchmarks.
-func (s sets) first(name string) (benchmarks, error) {
-	set, err := s.get(name)
-	if err == nil && len(set.Bench) == 0 {
-		err = fmt.Errorf("%s has no benchmarks, but %s", name, set.Output)
-	}
-	if err != nil {
-		return benchmarks{}, err
-	}
-
-	return set.Bench[0], nil
-}
-
-func (s sets) bench(name, benchmark, unit string) (string, error) {
-	b, err := s.first(name)
-	if err != nil {
-		return "", err
-	}
-	median, err := b.median(benchmark, unit)
-
-	return quantity(median, unit), err
-}
-
-func (s sets) ratio(name, benchmark, other, unit string) (string, error) {
-	b, err := s.first(name)
-	if err != nil {
-		return "", err
-	}
-	over, err := b.median(benchmark, unit)
-	if err != nil {
-		return "", err
-	}
-	under, err := b.median(other, unit)
-
-	return fmt.Sprintf("%.2f", over/under), err
 }
 
 func (s sets) quote(name string) (string, error) {
