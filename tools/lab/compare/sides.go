@@ -56,7 +56,7 @@ func ParseSide(arg string) (Side, error) {
 	if !labelled {
 		label = labelOf(s.Files[0])
 	}
-	if n := utf8.RuneCountInString(label); n > maxLabel || !utf8.ValidString(label) || strings.ContainsFunc(label, unprintable) {
+	if n := utf8.RuneCountInString(label); n < 1 || n > maxLabel || !utf8.ValidString(label) || strings.ContainsFunc(label, unprintable) {
 		return Side{}, fmt.Errorf("label %q: want 1 to %d printable characters", label, maxLabel)
 	}
 	s.Label = label

@@ -45,6 +45,7 @@ func TestABadSideIsOneLineThatSaysWhatIsAccepted(t *testing.T) {
 		"a=x.json,./x.json":            `"a=x.json,./x.json": "./x.json" is given twice: repeats are runs of their own`,
 		"\x1b[2J=a.json":               `label "\x1b[2J": want 1 to 40 printable characters`,
 		strings.Repeat("é", 41) + "=a": `label "` + strings.Repeat("é", 41) + `": want 1 to 40 printable characters`,
+		".json":                        `label "": want 1 to 40 printable characters`,
 		"\xff=a":                       `label "\xff": want 1 to 40 printable characters`,
 		"a=" + strings.Repeat("x,", MaxFiles) + "y": `"a=` + strings.Repeat("x,", 19) + `"…: 101 files, want at most 100`,
 	} {
@@ -55,7 +56,7 @@ func TestABadSideIsOneLineThatSaysWhatIsAccepted(t *testing.T) {
 }
 
 func FuzzParseSide(f *testing.F) {
-	for _, seed := range []string{"", "=", ",", "a=b", "a=b,c", "out/x/results.json", "a=b=c", "\x00=\xff", "a\n=b", "é=/,/"} {
+	for _, seed := range []string{"", "=", ",", "a=b", "a=b,c", "out/x/results.json", "out/.json", "a=b=c", "\x00=\xff", "a\n=b", "é=/,/"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, arg string) {
