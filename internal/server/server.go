@@ -22,6 +22,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
@@ -48,6 +49,7 @@ type Server struct {
 
 	cfg      Config
 	listener net.Listener
+	draining prometheus.Gauge
 	health   *health.Server
 }
 
@@ -57,6 +59,7 @@ func New(cfg Config, t *telemetry.Telemetry) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gRPC port: %w", err)
 	}
+	connections := newConnectionMetrics(t.Registry)
 	adminServer, err := admin.Listen(cfg.address(cfg.AdminPort), t.Registry, t.Logger)
 	if err != nil {
 		// The process ends without the port; nobody has connected yet.
@@ -69,8 +72,7 @@ func New(cfg Config, t *telemetry.Telemetry) (*Server, error) {
 	served := servedBy(cfg)
 	recovery := newRecovery(t)
 	s := &Server{
-		GRPC: grpc.NewServer(
-			t.ServerOption(),
+		GRPC: grpc.NewServer(append(t.ServerOptions(),
 			// Recovery is innermost, so that the metrics see a panic as INTERNAL.
 			grpc.ChainUnaryInterceptor(calls.unary, served.unary, recovery.unary),
 			grpc.ChainStreamInterceptor(calls.stream, served.stream, recovery.stream),
@@ -84,12 +86,13 @@ func New(cfg Config, t *telemetry.Telemetry) (*Server, error) {
 				MinTime:             cfg.KeepaliveMinTime,
 				PermitWithoutStream: true,
 			}),
-		),
+		)...),
 		Admin:     adminServer,
 		Logger:    t.Logger,
 		Telemetry: t,
 		cfg:       cfg,
-		listener:  listener,
+		listener:  countedListener{Listener: listener, metrics: connections, userTimeout: cfg.KeepaliveTimeout},
+		draining:  newDrainingMetric(t.Registry),
 		health:    health.NewServer(),
 	}
 	grpc_health_v1.RegisterHealthServer(s.GRPC, s.health)
@@ -145,6 +148,7 @@ func (s *Server) Run(ctx context.Context) error {
 func (s *Server) drain() {
 	began := time.Now()
 	s.health.Shutdown()
+	s.draining.Set(1)
 	s.Admin.SetReady(false)
 	s.Logger.Info("draining", "delay", s.cfg.DrainDelay, "timeout", s.cfg.DrainTimeout)
 	time.Sleep(s.cfg.DrainDelay)

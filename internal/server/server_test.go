@@ -112,7 +112,7 @@ func TestBadSettingsAreRefusedInOneLineWithStatus2(t *testing.T) {
 		{"--keepalive-time=1ms", "--keepalive-time: 1ms is out of range: give 1s to 2h0m0s"},
 		{"--log-level=loud", `--log-level must be one of "debug","info","warn","error" but got "loud"`},
 		{"--log-format=xml", `--log-format must be one of "json","text" but got "xml"`},
-		{"--trace-sample-ratio=2", "--trace-sample-ratio: 2 is out of range: give 0 to 1"},
+		{"--otel-traces-sampler-arg=2", "--otel-traces-sampler-arg: 2 is out of range: give 0 to 1"},
 		{"--otel-exporter-otlp-endpoint=jaeger", `--otel-exporter-otlp-endpoint: "jaeger" is not an endpoint`},
 		{"--no-such-flag", "unknown flag --no-such-flag"},
 		{"argument", "unexpected argument argument"},

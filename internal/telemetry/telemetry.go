@@ -8,22 +8,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math"
-	"net/url"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.opentelemetry.io/otel"
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
-	"go.opentelemetry.io/otel/propagation"
-	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
-	"google.golang.org/grpc"
-	experimental "google.golang.org/grpc/experimental/opentelemetry"
-	"google.golang.org/grpc/stats/opentelemetry"
 )
 
 // Config are the settings of a process's telemetry.
@@ -31,25 +22,7 @@ type Config struct {
 	LogLevel  string `default:"info" enum:"debug,info,warn,error" help:"Least level that is logged: ${enum}."`
 	LogFormat string `default:"json" enum:"json,text" help:"Format of the log: ${enum}."`
 
-	OTLPEndpoint string  `name:"otel-exporter-otlp-endpoint" placeholder:"URL" help:"Where traces are sent as OTLP over gRPC, such as http://jaeger:4317. None are made without it."`
-	SampleRatio  float64 `name:"trace-sample-ratio" default:"1" help:"Part of the traces begun here that is recorded, 0 to 1. A trace begun elsewhere is recorded if it was there."`
-}
-
-// Validate names the first setting that is out of range.
-func (c *Config) Validate() error {
-	if math.IsNaN(c.SampleRatio) || c.SampleRatio < 0 || c.SampleRatio > 1 {
-		return fmt.Errorf("--trace-sample-ratio: %v is out of range: give 0 to 1", c.SampleRatio)
-	}
-	if c.OTLPEndpoint == "" {
-		return nil
-	}
-	u, err := url.Parse(c.OTLPEndpoint)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		return fmt.Errorf("--otel-exporter-otlp-endpoint: %q is not an endpoint: give a URL such as http://jaeger:4317",
-			c.OTLPEndpoint)
-	}
-
-	return nil
+	Traces Traces `embed:""`
 }
 
 // Telemetry is a process's telemetry, running.
@@ -91,52 +64,19 @@ func Start(ctx context.Context, id Identity, cfg Config, w io.Writer) (*Telemetr
 		t.Logger.Warn("telemetry", "error", err)
 	}))
 
-	if cfg.OTLPEndpoint == "" {
+	if cfg.Traces.Endpoint == "" {
 		return t, nil
 	}
-	exporter, err := otlptracegrpc.New(ctx, otlptracegrpc.WithEndpointURL(cfg.OTLPEndpoint))
+	spans, err := cfg.Traces.start(ctx, id)
 	if err != nil {
-		return nil, fmt.Errorf("telemetry: traces: %w", err)
+		return nil, err
 	}
-	t.spans = sdktrace.NewTracerProvider(
-		sdktrace.WithBatcher(exporter),
-		sdktrace.WithResource(describe(id)),
-		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(cfg.SampleRatio))),
-	)
-	t.Tracer = t.spans
-	otel.SetTracerProvider(t.spans)
-	otel.SetTextMapPropagator(propagation.TraceContext{})
+	t.spans = spans
+	t.Tracer = spans
+	otel.SetTracerProvider(spans)
+	otel.SetTextMapPropagator(propagator)
 
 	return t, nil
-}
-
-// ServerOption has a gRPC server make a span of each RPC, if there is somewhere to
-// send them. Without that it costs nothing.
-func (t *Telemetry) ServerOption() grpc.ServerOption {
-	if t.spans == nil {
-		return grpc.EmptyServerOption{}
-	}
-
-	return opentelemetry.ServerOption(t.options())
-}
-
-// DialOption does the same for a gRPC channel.
-func (t *Telemetry) DialOption() grpc.DialOption {
-	if t.spans == nil {
-		return grpc.EmptyDialOption{}
-	}
-
-	return opentelemetry.DialOption(t.options())
-}
-
-// options asks for traces alone. gRPC's own metrics through OpenTelemetry cost a third
-// of a small server's throughput (docs/performance.md), so the server kit counts
-// for itself, under the same names.
-func (t *Telemetry) options() opentelemetry.Options {
-	return opentelemetry.Options{TraceOptions: experimental.TraceOptions{
-		TracerProvider:    t.spans,
-		TextMapPropagator: propagation.TraceContext{},
-	}}
 }
 
 // Shutdown sends what has not been sent and stops. It gives up when ctx is done.
@@ -166,21 +106,4 @@ func newLogger(id Identity, cfg Config, w io.Writer) *slog.Logger {
 	}
 
 	return logger
-}
-
-// describe names the process with OpenTelemetry's semantic conventions.
-func describe(id Identity) *resource.Resource {
-	attributes := []attribute.KeyValue{attribute.String("service.name", id.Service)}
-	for _, a := range []struct{ key, value string }{
-		{"service.version", id.Version},
-		{"k8s.pod.name", id.Pod},
-		{"k8s.node.name", id.Node},
-		{"cloud.availability_zone", id.Zone},
-	} {
-		if a.value != "" {
-			attributes = append(attributes, attribute.String(a.key, a.value))
-		}
-	}
-
-	return resource.NewSchemaless(attributes...)
 }

@@ -7,9 +7,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -28,6 +30,27 @@ type sink struct {
 	mu    sync.Mutex
 	spans []string // service and span name
 	trace map[string]bool
+	whole []*tracepb.Span
+}
+
+func newSink() *sink { return &sink{trace: map[string]bool{}} }
+
+// await waits until so many spans have come.
+func (s *sink) await(t *testing.T, n int) {
+	t.Helper()
+	for {
+		s.mu.Lock()
+		come := len(s.whole)
+		s.mu.Unlock()
+		if come >= n {
+			return
+		}
+		select {
+		case <-t.Context().Done():
+			t.Fatalf("%d of %d spans", come, n)
+		case <-time.After(time.Millisecond):
+		}
+	}
 }
 
 func (s *sink) Export(
@@ -44,6 +67,7 @@ func (s *sink) Export(
 		}
 		for _, scope := range resource.GetScopeSpans() {
 			for _, span := range scope.GetSpans() {
+				s.whole = append(s.whole, span)
 				s.spans = append(s.spans, service+" "+span.GetName())
 				s.trace[string(span.GetTraceId())] = true
 			}
@@ -72,13 +96,13 @@ func serve(t *testing.T, s *grpc.Server) string {
 }
 
 func TestAnRPCIsOneTraceThroughBothEndsAndShutdownSendsIt(t *testing.T) {
-	spans := &sink{trace: map[string]bool{}}
+	spans := newSink()
 	collecting := grpc.NewServer()
 	collector.RegisterTraceServiceServer(collecting, spans)
 	endpoint := "http://" + serve(t, collecting)
 
 	start := func(service string) *telemetry.Telemetry {
-		cfg := telemetry.Config{LogLevel: "info", LogFormat: "json", OTLPEndpoint: endpoint, SampleRatio: 1}
+		cfg := telemetry.Config{LogLevel: "info", LogFormat: "json", Traces: telemetry.Traces{Endpoint: endpoint, LoadRatio: 1}}
 		tel, err := telemetry.Start(t.Context(), telemetry.Identity{Service: service}, cfg, &bytes.Buffer{})
 		if err != nil {
 			t.Fatal(err)
@@ -87,7 +111,7 @@ func TestAnRPCIsOneTraceThroughBothEndsAndShutdownSendsIt(t *testing.T) {
 		return tel
 	}
 	client, server := start("client"), start("server")
-	serving := grpc.NewServer(server.ServerOption())
+	serving := grpc.NewServer(server.ServerOptions()...)
 	grpc_health_v1.RegisterHealthServer(serving, health.NewServer())
 	conn, err := grpc.NewClient("passthrough:///"+serve(t, serving),
 		client.DialOption(), grpc.WithTransportCredentials(insecure.NewCredentials()))

@@ -43,11 +43,12 @@ func (r *runCommand) Run(s *Strategies) error {
 	if err := s.apply(); err != nil {
 		return err
 	}
-	t, err := telemetry.Start(ctx, r.identity(), r.Telemetry, os.Stderr)
+	r.Telemetry.Traces.LoadRatio = r.LoadSampleRatio
+	t, err := telemetry.Start(ctx, r.identity(s.Kubernetes.Zone), r.Telemetry, os.Stderr)
 	if err != nil {
 		return err
 	}
-	c := &client{telemetry: t, feed: load.NewFeed(), keys: keys.NewSet(r.Keys)}
+	c := &client{telemetry: t, subchannels: channel.NewSubchannels(t.Registry), feed: load.NewFeed(), keys: keys.NewSet(r.Keys)}
 	defer c.close()
 	if err := c.connect(r, s); err != nil {
 		return err
@@ -60,8 +61,8 @@ func (r *runCommand) Run(s *Strategies) error {
 	return status.PrintSummary(os.Stdout, status.NewReport(c.services))
 }
 
-func (r *runCommand) identity() telemetry.Identity {
-	id := telemetry.Identity{Service: "client", Version: config.Version(), Pod: r.PodName, Node: r.NodeName}
+func (r *runCommand) identity(zone string) telemetry.Identity {
+	id := telemetry.Identity{Service: "client", Version: config.Version(), Pod: r.PodName, Node: r.NodeName, Zone: zone}
 	if id.Pod == "" {
 		// A host without a name drives as well as any other.
 		id.Pod, _ = os.Hostname()
@@ -72,15 +73,16 @@ func (r *runCommand) identity() telemetry.Identity {
 
 // client is a process that drives services.
 type client struct {
-	telemetry *telemetry.Telemetry
-	feed      *load.Feed
-	keys      *keys.Set
-	services  []status.Service
-	door      whereami.Door
-	conns     []*grpc.ClientConn
-	admin     *admin.Server
-	serving   sync.WaitGroup
-	adminErr  error
+	telemetry   *telemetry.Telemetry
+	subchannels *channel.Subchannels
+	feed        *load.Feed
+	keys        *keys.Set
+	services    []status.Service
+	door        whereami.Door
+	conns       []*grpc.ClientConn
+	admin       *admin.Server
+	serving     sync.WaitGroup
+	adminErr    error
 }
 
 // connect makes a channel and a generator for each service that has a target.
@@ -110,8 +112,14 @@ func (c *client) add(
 	name string, strategy channel.Strategy, r *runCommand, rate float64, s *Strategies, call caller,
 ) (*grpc.ClientConn, error) {
 	recorder := load.NewRecorder(name, r.Frame, c.feed)
-	conn, err := channel.New(strategy, s.keepalive().DialOption(),
-		grpc.WithStatsHandler(recorder.StatsHandler()), c.telemetry.DialOption())
+	options := []grpc.DialOption{
+		s.keepalive().DialOption(),
+		grpc.WithStatsHandler(c.subchannels.Around(recorder.StatsHandler(), nil)),
+	}
+	if c.telemetry.Traced() {
+		options = append(options, channel.Annotate(strategy, c.telemetry.DialOption())...)
+	}
+	conn, err := channel.New(strategy, options...)
 	if err != nil {
 		return nil, err
 	}

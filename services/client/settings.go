@@ -148,7 +148,8 @@ type runCommand struct {
 	PodName  string `placeholder:"NAME" help:"Name of this pod in logs and traces. The host's name by default."`
 	NodeName string `placeholder:"NAME" help:"Node that this pod runs on, for traces."`
 
-	Telemetry telemetry.Config `embed:""`
+	LoadSampleRatio float64          `default:"0.01" help:"Part of the RPCs of the load that begin a trace, 0 to 1, of those that --otel-traces-sampler has recorded. Requests to /api/whereami follow the sampler alone."`
+	Telemetry       telemetry.Config `embed:""`
 }
 
 // maxRate is more than one machine generates, in RPCs a second.
@@ -195,5 +196,6 @@ func (r *runCommand) Validate() error {
 		config.InRange("max-in-flight", r.MaxInFlight, 1, 1_000_000),
 		config.InRange("frame", r.Frame, 10*time.Millisecond, 10*time.Second),
 		config.InRange("admin-port", r.AdminPort, 0, 65535),
+		config.InRange("load-sample-ratio", r.LoadSampleRatio, 0, 1),
 	)
 }

@@ -70,7 +70,7 @@ func TestABadFlagIsOneLineThatNamesIt(t *testing.T) {
 		{"--log-level", []string{target, "--log-level=loud"}},
 		{"--log-format", []string{target, "--log-format=xml"}},
 		{"--otel-exporter-otlp-endpoint", []string{target, "--otel-exporter-otlp-endpoint=jaeger"}},
-		{"--trace-sample-ratio", []string{target, "--trace-sample-ratio=2"}},
+		{"--otel-traces-sampler-arg", []string{target, "--otel-traces-sampler-arg=2"}},
 		{"--frobnicate", []string{target, "--frobnicate"}},
 		{"frobnicate", []string{"frobnicate"}},
 		{"--rng-target", []string{"roll"}},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -8,8 +9,10 @@ import (
 	"testing"
 	"time"
 
+	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/grpc"
 
+	"github.com/evenkeel/evenkeel/internal/telemetry"
 	rngv1 "github.com/evenkeel/evenkeel/proto/rng/v1"
 )
 
@@ -27,9 +30,9 @@ func BenchmarkRoll(b *testing.B) {
 	})
 }
 
-// BenchmarkServer compares the whole server, with telemetry, health, headers and
-// recovery ("server=kit"), to grpc-go with nothing but the same handler ("server=bare"): 64 calls
-// in flight, one after another, over one connection. Client and server share the
+// BenchmarkServer compares the whole server, with metrics, health, headers and
+// recovery ("server=kit"), and the same with a trace of one RPC in a hundred sent to a collector
+// ("server=traced"), to grpc-go with nothing but the same handler ("server=bare"): 64 calls in flight, one after another, over one connection. Client and server share the
 // machine, so only the ratio of the two means something. On a machine that has other
 // work too, compare the processor time that an RPC costs at both ends: it is what
 // bounds the rate, and other work does not count into it.
@@ -50,10 +53,53 @@ func BenchmarkServer(b *testing.B) {
 		closedLoop(b, listener.Addr())
 	})
 	b.Run("server=kit", func(b *testing.B) {
-		terminate, address := startKit(b)
+		terminate, address := startKit(b, telemetry.Traces{})
 		defer terminate()
 		closedLoop(b, address)
 	})
+	b.Run("server=traced", func(b *testing.B) {
+		collector, spans := startCollector(b)
+		terminate, address := startKit(b, telemetry.Traces{Endpoint: collector, Sampler: "parentbased_traceidratio", SamplerArg: 0.01})
+		closedLoop(b, address)
+		terminate() // which sends the last of them
+		b.ReportMetric(float64(spans.Load())/float64(b.N), "spans/rpc")
+	})
+}
+
+// startCollector takes spans, as Jaeger would, and counts them.
+func startCollector(b *testing.B) (endpoint string, spans *atomic.Int64) {
+	b.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	c := &spanCounter{}
+	srv := grpc.NewServer()
+	collector.RegisterTraceServiceServer(srv, c)
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(listener) }()
+	b.Cleanup(func() {
+		srv.Stop()
+		<-done
+	})
+
+	return "http://" + listener.Addr().String(), &c.spans
+}
+
+type spanCounter struct {
+	collector.UnimplementedTraceServiceServer
+
+	spans atomic.Int64
+}
+
+func (c *spanCounter) Export(_ context.Context, r *collector.ExportTraceServiceRequest) (*collector.ExportTraceServiceResponse, error) {
+	for _, resource := range r.GetResourceSpans() {
+		for _, scope := range resource.GetScopeSpans() {
+			c.spans.Add(int64(len(scope.GetSpans())))
+		}
+	}
+
+	return &collector.ExportTraceServiceResponse{}, nil
 }
 
 // closedLoop calls Roll b.N times, 64 at a time, and reports the rate.

@@ -22,9 +22,9 @@ import (
 
 // startKit runs the service with the whole kit around it, as main does. The drain
 // that terminate begins cuts RPCs after 50 ms; it returns when all has ended.
-func startKit(t testing.TB) (terminate func(), address net.Addr) {
+func startKit(t testing.TB, traces telemetry.Traces) (terminate func(), address net.Addr) {
 	t.Helper()
-	tel, err := telemetry.Start(t.Context(), telemetry.Identity{Service: "rng"}, telemetry.Config{}, io.Discard)
+	tel, err := telemetry.Start(t.Context(), telemetry.Identity{Service: "rng"}, telemetry.Config{Traces: traces}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func startKit(t testing.TB) (terminate func(), address net.Addr) {
 }
 
 func TestHealthKnowsTheServiceByItsName(t *testing.T) {
-	terminate, address := startKit(t)
+	terminate, address := startKit(t, telemetry.Traces{})
 	defer terminate()
 	answer, err := grpc_health_v1.NewHealthClient(dial(t, address)).Check(testContext(t), &grpc_health_v1.HealthCheckRequest{
 		Service: rngv1.RngService_ServiceDesc.ServiceName,
@@ -63,7 +63,7 @@ func TestHealthKnowsTheServiceByItsName(t *testing.T) {
 }
 
 func TestTheDrainTimeoutEndsAStreamWithUnavailable(t *testing.T) {
-	terminate, address := startKit(t)
+	terminate, address := startKit(t, telemetry.Traces{})
 	stream, err := rngv1.NewRngServiceClient(dial(t, address)).RollStream(testContext(t), &rngv1.RollStreamRequest{
 		Interval: durationpb.New(time.Millisecond),
 	}, grpc.WaitForReady(true))
