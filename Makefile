@@ -201,7 +201,7 @@ IPTABLES_CLUSTER := bin/cluster --home $(CURDIR)/.cache/cluster-iptables
 CLUSTERIP_TESTS := -overlays clusterip,clusterip-max-connection-age -test.skip 'TestOverlays/./(without_DNS|good_order|drain)'
 
 .PHONY: e2e
-e2e: e2e-overlays ## Test every overlay on a real Kubernetes, and the resolvers with its API server (Linux, root; twelve minutes after the build).
+e2e: e2e-overlays e2e-observability ## Test every overlay on a real Kubernetes, and the resolvers with its API server (Linux, root; twelve minutes after the build).
 	@# These two leave each other alone, and the processors idle for most of the time.
 	$(MAKE) --no-print-directory -o e2e-tests -j2 e2e-resolvers e2e-iptables
 
@@ -213,7 +213,12 @@ e2e-tests: cluster-up
 
 .PHONY: e2e-overlays
 e2e-overlays: e2e-tests ## Of e2e: every overlay, under what a day brings.
-	bin/cluster exec bin/e2e.test -context evenkeel -out out/e2e -test.v -test.timeout 20m
+	bin/cluster exec bin/e2e.test -context evenkeel -out out/e2e -test.run '^TestOverlays$$' -test.v -test.timeout 20m
+
+.PHONY: e2e-observability
+e2e-observability: e2e-tests ## Of e2e: traces read back from Jaeger.
+	bin/cluster load jaeger
+	bin/cluster exec bin/e2e.test -context evenkeel -test.run '^TestTraces$$' -test.v -test.timeout 10m
 
 .PHONY: e2e-resolvers
 e2e-resolvers: e2e-tests ## Of e2e: the API server killed, etcd compacted, and the conformance suite for endpointslice.
@@ -223,7 +228,7 @@ e2e-resolvers: e2e-tests ## Of e2e: the API server killed, etcd compacted, and t
 e2e-iptables: e2e-tests ## Of e2e: the overlays with a ClusterIP, by iptables.
 	$(IPTABLES_CLUSTER) up --proxy-mode iptables
 	status=0; { $(IPTABLES_CLUSTER) load && \
-		$(IPTABLES_CLUSTER) exec bin/e2e.test -context evenkeel -test.timeout 10m $(CLUSTERIP_TESTS); } || status=$$?; \
+		$(IPTABLES_CLUSTER) exec bin/e2e.test -context evenkeel -test.run '^TestOverlays$$' -test.timeout 10m $(CLUSTERIP_TESTS); } || status=$$?; \
 		$(IPTABLES_CLUSTER) down; exit $$status
 
 # On which of five pods connections by a ClusterIP end, on a cluster.

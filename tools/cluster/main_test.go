@@ -179,15 +179,15 @@ func FuzzImageNames(f *testing.F) {
 	})
 }
 
-func TestOnlyKnownServicesAreLoaded(t *testing.T) {
-	refs := map[string]string{"rng": "a", "client": "b"}
-	if got, err := choose(refs, nil); err != nil || !cmp.Equal(got, []string{"client", "rng"}) {
+func TestOnlyKnownProgramsAreLoaded(t *testing.T) {
+	refs, jaeger := map[string]string{"rng": "a", "client": "b"}, map[string]string{"jaeger": "c"}
+	if got, err := choose(refs, jaeger, nil); err != nil || !cmp.Equal(got, []string{"client", "rng"}) {
 		t.Errorf("got %v, %v", got, err)
 	}
-	if got, err := choose(refs, []string{"rng"}); err != nil || !cmp.Equal(got, []string{"rng"}) {
+	if got, err := choose(refs, jaeger, []string{"rng", "jaeger"}); err != nil || !cmp.Equal(got, []string{"rng", "jaeger"}) {
 		t.Errorf("got %v, %v", got, err)
 	}
-	if _, err := choose(refs, []string{"dice"}); err == nil || err.Error() != `service "dice": not one of client, rng` {
+	if _, err := choose(refs, jaeger, []string{"dice"}); err == nil || err.Error() != `program "dice": not one of client, rng, jaeger` {
 		t.Errorf("got %v", err)
 	}
 }

@@ -51,6 +51,8 @@ type Answer struct {
 	Number int64 `json:"number"`
 	// ServedBy has the pod that answered, for each service.
 	ServedBy map[string]string `json:"servedBy"`
+	// TraceID is where to look for the request's trace; absent when it is not recorded.
+	TraceID string `json:"traceId,omitempty"`
 }
 
 // Country is a country or territory.
@@ -78,6 +80,8 @@ type Failure struct {
 	// Service is the service that failed; absent when the request itself is at fault.
 	Service string `json:"service,omitempty"`
 	Message string `json:"message"`
+	// TraceID is as in Answer.
+	TraceID string `json:"traceId,omitempty"`
 }
 
 // serviceError is a failure of one service.
@@ -121,12 +125,23 @@ func (d Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		var failed serviceError
 		errors.As(err, &failed)
 		st := status.Convert(failed.err)
-		write(w, httpStatus(st.Code()),
-			Failure{Code: code.Code(st.Code()).String(), Service: failed.service, Message: st.Message()})
+		write(w, httpStatus(st.Code()), Failure{
+			Code: code.Code(st.Code()).String(), Service: failed.service, Message: st.Message(), TraceID: traceOf(r.Context()),
+		})
 
 		return
 	}
+	answer.TraceID = traceOf(r.Context())
 	write(w, http.StatusOK, answer)
+}
+
+// traceOf is the trace that a request is recorded in, "" if it is not.
+func traceOf(ctx context.Context) string {
+	if span := trace.SpanContextFromContext(ctx); span.IsSampled() {
+		return span.TraceID().String()
+	}
+
+	return ""
 }
 
 // addressOf is the address that the request is about: its parameter ip or, without

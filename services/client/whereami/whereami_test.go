@@ -221,6 +221,10 @@ func TestOneRequestIsOneTraceThroughBothServices(t *testing.T) {
 	if recorder.Code != http.StatusOK {
 		t.Fatal(recorder.Code, recorder.Body)
 	}
+	var answer Answer
+	if err := json.Unmarshal(recorder.Body.Bytes(), &answer); err != nil || answer.TraceID != trace {
+		t.Errorf("the answer names the trace %q: %v", answer.TraceID, err)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.traces) != 2 {
