@@ -16,6 +16,7 @@ import (
 	"k8s.io/pod-security-admission/policy"
 
 	"github.com/evenkeel/evenkeel/internal/server"
+	"github.com/evenkeel/evenkeel/internal/telemetry"
 )
 
 // margin is the least time that a server has left, once its drain has timed out, to
@@ -162,11 +163,15 @@ func TestEveryProgramIsToldItsPodNodeAndZone(t *testing.T) {
 
 func TestAServersEnvironmentVariablesAreItsFlags(t *testing.T) {
 	// A misspelt variable would be ignored in silence.
-	parser, err := kong.New(&struct{ server.Config }{}, kong.DefaultEnvars(""), kong.Vars{"port": "0"})
+	parser, err := kong.New(&struct {
+		server.Config
+		Telemetry telemetry.Config `embed:""`
+	}{}, kong.DefaultEnvars(""), kong.Vars{"port": "0"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var known []string
+	// Read by OpenTelemetry's SDK, and by Kubernetes for the value of that.
+	known := []string{"OTEL_RESOURCE_ATTRIBUTES", "POD_NAMESPACE"}
 	for _, flag := range parser.Model.Flags {
 		known = append(known, flag.Envs...)
 	}

@@ -167,3 +167,28 @@ func TestTheRoleHasExactlyTheVerbsThatTheResolverUses(t *testing.T) {
 		}
 	})
 }
+
+// docs/inspect.md: the inspect port is off, and nothing leads to it.
+func TestTheInspectPortIsOffAndNoServiceLeadsThere(t *testing.T) {
+	forEachOverlay(t, func(t *testing.T, _ variant, r rendered) {
+		for name, service := range all[*corev1.Service](r) {
+			for _, port := range service.Spec.Ports {
+				if port.Name != "grpc" && port.Name != "http-admin" {
+					t.Errorf("Service %s has the port %q: it is to have grpc and http-admin", name, port.Name)
+				}
+			}
+		}
+		for name, deployment := range all[*appsv1.Deployment](r) {
+			for _, c := range deployment.Spec.Template.Spec.Containers {
+				for _, e := range c.Env {
+					if e.Name == "INSPECT_PORT" {
+						t.Errorf("%s sets %s", name, e.Name)
+					}
+				}
+				if strings.Contains(strings.Join(c.Args, " "), "--inspect-port") {
+					t.Errorf("%s has %v", name, c.Args)
+				}
+			}
+		}
+	})
+}

@@ -2,6 +2,7 @@ package kustomize_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -25,6 +26,7 @@ type strategy struct {
 	aged       bool // the servers have a MaxConnectionAge
 	retries    bool
 	keepalive  bool   // the client pings
+	traced     bool   // traces are sent
 	watches    string // the resource of the Kubernetes API that the client watches, or ""
 }
 
@@ -68,6 +70,7 @@ var components = map[string]func(*strategy){
 	"max-connection-age": func(s *strategy) { s.aged = true },
 	"retries":            func(s *strategy) { s.retries = true },
 	"keepalive":          func(s *strategy) { s.keepalive = true },
+	"tracing":            func(s *strategy) { s.traced = true },
 }
 
 // strategy is what the overlay should be, with what its components do to it.
@@ -215,6 +218,30 @@ func TestTheClientPingsOnlyWhereItIsToldToAndNoMoreOftenThanTheServersAllow(t *t
 	})
 }
 
+func TestTracesAreSentByEveryServiceOrByNone(t *testing.T) {
+	jaeger := render(t, variant{overlay: "../../deploy/observability/jaeger"})
+	forEachOverlay(t, func(t *testing.T, v variant, r rendered) {
+		for name, deployment := range all[*appsv1.Deployment](r) {
+			env := environment(deployment)
+			endpoint, sent := env["OTEL_EXPORTER_OTLP_ENDPOINT"]
+			if want := v.strategy().traced; sent != want {
+				t.Errorf("%s: somewhere to send traces is %t, want %t", name, sent, want)
+			}
+			if !sent {
+				continue
+			}
+			if got := env["OTEL_RESOURCE_ATTRIBUTES"]; got != "service.namespace=$(POD_NAMESPACE)" {
+				t.Errorf("%s: OTEL_RESOURCE_ATTRIBUTES is %q", name, got)
+			}
+			for _, service := range all[*corev1.Service](jaeger) {
+				if want := fmt.Sprintf("http://%s.%s.svc:%d", service.Name, service.Namespace, service.Spec.Ports[0].Port); endpoint != want {
+					t.Errorf("%s: traces go to %s, and Jaeger is at %s", name, endpoint, want)
+				}
+			}
+		}
+	})
+}
+
 func TestTwoOverlaysDifferInTheStrategyAlone(t *testing.T) {
 	// The pods of all strategies are the same but for what makes the strategy: only
 	// then are their figures comparable.
@@ -230,6 +257,7 @@ func TestTwoOverlaysDifferInTheStrategyAlone(t *testing.T) {
 				container.EnvFrom = nil
 				container.Env = slices.DeleteFunc(container.Env, func(e corev1.EnvVar) bool {
 					return strings.HasPrefix(e.Name, "MAX_CONNECTION_AGE") ||
+						strings.HasPrefix(e.Name, "OTEL_") || e.Name == "POD_NAMESPACE" ||
 						name == "client" && strings.HasPrefix(e.Name, "KEEPALIVE_TIME")
 				})
 			}

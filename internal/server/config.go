@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/evenkeel/evenkeel/internal/config"
+	"github.com/evenkeel/evenkeel/internal/inspect"
 	"github.com/evenkeel/evenkeel/internal/telemetry"
 )
 
@@ -18,6 +19,8 @@ type Config struct {
 	Port        int    `default:"${port}" help:"Port for gRPC, 0 to 65535; 0 takes a free one."`
 	AdminPort   int    `default:"8080" help:"Port for HTTP: /metrics, /livez, /readyz. 0 takes a free one."`
 	Reflection  bool   `default:"true" negatable:"" help:"Serve gRPC reflection, so that grpcurl works without the .proto files."`
+
+	Inspect inspect.Config `embed:""`
 
 	MaxConnectionAge      time.Duration `default:"0s" help:"Age at which a connection is asked to end (GOAWAY), so that its client connects anew; gRPC adds up to 10 % either way. 0s means never."`
 	MaxConnectionAgeGrace time.Duration `default:"0s" help:"How long RPCs on a connection past its age may go on before they are cut. 0s means without end."`
@@ -45,6 +48,9 @@ func (c *Config) Validate() error {
 	}
 	if c.Port != 0 && c.Port == c.AdminPort {
 		return fmt.Errorf("--admin-port: %d is the gRPC port too: give each its own", c.AdminPort)
+	}
+	if p := c.Inspect.Port; p != 0 && (p == c.Port || p == c.AdminPort) {
+		return fmt.Errorf("--inspect-port: %d is another port of this process: give each its own", p)
 	}
 	// gRPC itself raises a keepalive time of less than a second to a second.
 	for flag, d := range map[string]time.Duration{"keepalive-time": c.KeepaliveTime, "keepalive-timeout": c.KeepaliveTimeout} {

@@ -10,8 +10,8 @@
 //  3. GracefulStop: GOAWAY on every connection, RPCs in flight go on.
 //  4. What is still in flight at the drain timeout is cut (Stop); its callers
 //     see UNAVAILABLE.
-//  5. The admin port closes, and Main flushes telemetry, so that the drain itself
-//     is in it.
+//  5. The admin port closes, then the inspect port, and Main flushes telemetry, so
+//     that the drain itself is in it.
 package server
 
 import (
@@ -30,6 +30,8 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	"github.com/evenkeel/evenkeel/internal/admin"
+	"github.com/evenkeel/evenkeel/internal/fault"
+	"github.com/evenkeel/evenkeel/internal/inspect"
 	"github.com/evenkeel/evenkeel/internal/telemetry"
 )
 
@@ -51,19 +53,29 @@ type Server struct {
 	listener net.Listener
 	draining prometheus.Gauge
 	health   *health.Server
+	inspect  *inspect.Server
 }
 
-// New opens both ports. Connections wait, unanswered, until Run.
+// New opens the ports. Connections wait, unanswered, until Run.
 func New(cfg Config, t *telemetry.Telemetry) (*Server, error) {
 	listener, err := net.Listen("tcp", cfg.address(cfg.Port))
 	if err != nil {
 		return nil, fmt.Errorf("gRPC port: %w", err)
 	}
 	connections := newConnectionMetrics(t.Registry)
+	var s *Server
+	faults := fault.New(t.Registry, t.Logger, func(refuse bool) { s.sayServing(!refuse) })
+	inspectServer, err := inspect.Listen(cfg.Inspect, t.Logger, faults.Register)
+	if err != nil {
+		_ = listener.Close() // nobody has connected yet
+
+		return nil, err
+	}
 	adminServer, err := admin.Listen(cfg.address(cfg.AdminPort), t.Registry, t.Logger)
 	if err != nil {
 		// The process ends without the port; nobody has connected yet.
 		_ = listener.Close()
+		inspectServer.Close()
 
 		return nil, err
 	}
@@ -71,11 +83,12 @@ func New(cfg Config, t *telemetry.Telemetry) (*Server, error) {
 	calls := newCallMetrics(t.Registry)
 	served := servedBy(cfg)
 	recovery := newRecovery(t)
-	s := &Server{
+	s = &Server{
 		GRPC: grpc.NewServer(append(t.ServerOptions(),
-			// Recovery is innermost, so that the metrics see a panic as INTERNAL.
-			grpc.ChainUnaryInterceptor(calls.unary, served.unary, recovery.unary),
-			grpc.ChainStreamInterceptor(calls.stream, served.stream, recovery.stream),
+			// Recovery is innermost, so that the metrics see a panic as INTERNAL. They see
+			// what a fault does as if the service had done it.
+			grpc.ChainUnaryInterceptor(calls.unary, served.unary, faults.Unary, recovery.unary),
+			grpc.ChainStreamInterceptor(calls.stream, served.stream, faults.Stream, recovery.stream),
 			grpc.KeepaliveParams(keepalive.ServerParameters{
 				MaxConnectionAge:      cfg.MaxConnectionAge, // 0 is infinity to gRPC too
 				MaxConnectionAgeGrace: cfg.MaxConnectionAgeGrace,
@@ -94,6 +107,7 @@ func New(cfg Config, t *telemetry.Telemetry) (*Server, error) {
 		listener:  countedListener{Listener: listener, metrics: connections, userTimeout: cfg.KeepaliveTimeout},
 		draining:  newDrainingMetric(t.Registry),
 		health:    health.NewServer(),
+		inspect:   inspectServer,
 	}
 	grpc_health_v1.RegisterHealthServer(s.GRPC, s.health)
 	if cfg.Reflection {
@@ -114,10 +128,10 @@ func (s *Server) Run(ctx context.Context) error {
 	go func() { grpcDone <- s.GRPC.Serve(s.listener) }()
 	go func() { adminDone <- s.Admin.Serve() }()
 
-	for name := range s.GRPC.GetServiceInfo() {
-		s.health.SetServingStatus(name, grpc_health_v1.HealthCheckResponse_SERVING)
-	}
+	s.sayServing(true)
 	s.Admin.SetReady(true)
+	s.inspect.Start()
+	defer s.inspect.Close()
 	s.Logger.Info("serving", "grpc", s.Addr().String(), "admin", s.Admin.Addr().String())
 
 	var grpcErr, adminErr error
@@ -142,6 +156,19 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 
 	return errors.Join(grpcErr, <-adminDone)
+}
+
+// sayServing is what health says of the server as a whole ("") and of each service,
+// until a drain begins: that has the last word.
+func (s *Server) sayServing(serving bool) {
+	status := grpc_health_v1.HealthCheckResponse_SERVING
+	if !serving {
+		status = grpc_health_v1.HealthCheckResponse_NOT_SERVING
+	}
+	s.health.SetServingStatus("", status)
+	for name := range s.GRPC.GetServiceInfo() {
+		s.health.SetServingStatus(name, status)
+	}
 }
 
 // drain is steps 1 to 4 of the package's comment.

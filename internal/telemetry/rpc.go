@@ -8,6 +8,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	otelcodes "go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 	"google.golang.org/grpc"
 	experimental "google.golang.org/grpc/experimental/opentelemetry"
 	"google.golang.org/grpc/metadata"
@@ -70,7 +71,11 @@ func (r *receiver) stream(srv any, stream grpc.ServerStream, info *grpc.StreamSe
 }
 
 func (r *receiver) begin(ctx context.Context, method string) (context.Context, trace.Span) {
-	ctx, span := r.tracer.Start(propagator.Extract(ctx, incoming{ctx}), r.name(method), received...)
+	ctx = propagator.Extract(ctx, incoming{ctx})
+	if strings.HasPrefix(method, probes) && !trace.SpanContextFromContext(ctx).IsValid() {
+		return ctx, noop.Span{}
+	}
+	ctx, span := r.tracer.Start(ctx, r.name(method), received...)
 	if span.IsRecording() {
 		service, name, _ := strings.Cut(method[1:], "/")
 		span.SetAttributes(attribute.String("rpc.system", "grpc"),
@@ -79,6 +84,9 @@ func (r *receiver) begin(ctx context.Context, method string) (context.Context, t
 
 	return ctx, span
 }
+
+// probes are RPCs that begin no trace: a kubelet's, each second, of which nobody wants to read.
+const probes = "/grpc.health.v1.Health/"
 
 // received is what all spans of a server begin with.
 var received = []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindServer)}

@@ -69,11 +69,13 @@ func flush(t *testing.T, tel *telemetry.Telemetry, s *sink) []*tracepb.Span {
 	return s.whole
 }
 
+// id is the number of a trace.
+const id = "0af7651916cd43dd8448eb211c80319c"
+
 func TestATraceThatWasBegunElsewhereGoesOnIfItIsRecordedThere(t *testing.T) {
 	s := newSink()
 	tel := process(t, s, "rng", telemetry.Traces{Sampler: "parentbased_always_on"})
 	client := healthServer(t, tel)
-	const id = "0af7651916cd43dd8448eb211c80319c"
 	for _, sampled := range []string{"00", "01"} {
 		ctx := metadata.AppendToOutgoingContext(t.Context(), "traceparent", "00-"+id+"-b7ad6b7169203331-"+sampled)
 		if _, err := client.Check(ctx, &grpc_health_v1.HealthCheckRequest{}); err != nil {
@@ -98,10 +100,11 @@ func TestASpanOfAnRPCThatFailedHasItsStatus(t *testing.T) {
 	s := newSink()
 	tel := process(t, s, "rng", telemetry.Traces{Sampler: "always_on"})
 	client := healthServer(t, tel)
-	if _, err := client.Check(t.Context(), &grpc_health_v1.HealthCheckRequest{Service: "none"}); err == nil {
+	traced := metadata.AppendToOutgoingContext(t.Context(), "traceparent", "00-"+id+"-b7ad6b7169203331-01")
+	if _, err := client.Check(traced, &grpc_health_v1.HealthCheckRequest{Service: "none"}); err == nil {
 		t.Fatal("no error")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(traced, 10*time.Second)
 	defer cancel()
 	stream, err := client.Watch(ctx, &grpc_health_v1.HealthCheckRequest{})
 	if err != nil {
@@ -126,6 +129,17 @@ func TestASpanOfAnRPCThatFailedHasItsStatus(t *testing.T) {
 			!strings.Contains(strings.ReplaceAll(text, " ", ""), `key:"rpc.grpc.status_code"value:{int_value:`+want.code+`}`) {
 			t.Errorf("span %d: %s", i, text)
 		}
+	}
+}
+
+func TestAProbeBeginsNoTrace(t *testing.T) {
+	s := newSink()
+	tel := process(t, s, "rng", telemetry.Traces{Sampler: "always_on"})
+	if _, err := healthServer(t, tel).Check(t.Context(), &grpc_health_v1.HealthCheckRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	if spans := flush(t, tel, s); len(spans) > 0 {
+		t.Errorf("spans: %v", spans)
 	}
 }
 

@@ -227,7 +227,7 @@ func (o overlay) tells(t *testing.T, id string) story {
 // the pod that was chosen; and below each attempt what that pod says of it.
 func read(j jaegerTrace) (story, error) {
 	told := story{pods: map[string]string{}}
-	doors := j.children("", "whereami")
+	doors := j.children("", "GET /api/whereami")
 	if len(doors) != 1 || j.Processes[doors[0].Process].Service != "client" {
 		return told, fmt.Errorf("%d spans without one above them", len(doors))
 	}
