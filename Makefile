@@ -13,7 +13,10 @@ KO_VERSION                 := v0.19.1
 CRANE_VERSION              := v0.22.1
 KIND_VERSION               := v0.33.0
 ACTIONLINT_VERSION         := v1.7.12
+BUILDIFIER_VERSION         := v0.0.0-20260904073137-eaa4d125b423
 BENCHSTAT_VERSION          := v0.0.0-20260908200009-22c9c6c9d4da
+# In the image of tools/debug, and nowhere here.
+GRPCURL_VERSION            := v1.9.4
 
 # The strategies that `make demo` compares.
 DEMO_OVERLAYS := clusterip clusterip-max-connection-age dns-round-robin \
@@ -57,6 +60,13 @@ help: ## List the targets.
 demo: build ## Compare eight strategies under real faults on this machine; results in out/demo.
 	bin/lab run --out out/demo $(DEMO_OVERLAYS)
 
+# The strategies that `make up` shows.
+UP_OVERLAYS := clusterip dns-round-robin endpointslice
+
+.PHONY: up
+up: build ## Run UP_OVERLAYS on this machine until Ctrl-C, and serve their live pages side by side on http://127.0.0.1:8000.
+	@bin/lab up $(UP_OVERLAYS)
+
 # As many as a small machine carries.
 DEMO_KUBERNETES_OVERLAYS := clusterip dns-round-robin api-watch endpointslice
 
@@ -83,8 +93,12 @@ test: ## Run the tests, with the race detector.
 	go test -race -timeout 5m $(PACKAGES)
 
 .PHONY: test-browser
-test-browser: ## Test the report in a real browser (needs chromium).
-	go test -race -tags browser -timeout 5m ./tools/lab/report/...
+test-browser: ## Test the report and the live page in a real browser (needs chromium).
+	go test -race -tags browser -timeout 5m ./tools/lab/report/... ./services/client/live
+
+.PHONY: test-rules
+test-rules: $(TOOLS)/prometheus ## Test the recording rules and the alerts with promtool, which it builds.
+	go test -tags promtool ./deploy/observability/...
 
 .PHONY: conformance
 conformance: ## Hold resolvers to the suite, and write the table of docs/resolvers.md.
@@ -121,7 +135,7 @@ footprint: build ## Measure the memory of the services; takes ten minutes. docs/
 	go run ./tools/footprint
 
 .PHONY: lint
-lint: lint-go lint-proto lint-manifests lint-workflows ## Check style, generated code and manifests.
+lint: lint-go lint-proto lint-manifests lint-workflows lint-tilt ## Check style, generated code and manifests.
 
 .PHONY: lint-go
 lint-go: $(TOOLS)/golangci-lint
@@ -162,6 +176,10 @@ diff: $(TOOLS)/kustomize ## Show what two overlays give a cluster differently: m
 .PHONY: lint-workflows
 lint-workflows: $(TOOLS)/actionlint
 	actionlint
+
+.PHONY: lint-tilt
+lint-tilt: $(TOOLS)/buildifier
+	buildifier -mode=check -lint=warn Tiltfile
 
 .PHONY: proto
 proto: $(TOOLS)/buf $(TOOLS)/protoc-gen-go $(TOOLS)/protoc-gen-go-grpc ## Generate Go from proto/.
@@ -206,7 +224,7 @@ e2e: e2e-overlays e2e-observability ## Test every overlay on a real Kubernetes, 
 	$(MAKE) --no-print-directory -o e2e-tests -j2 e2e-resolvers e2e-iptables
 
 .PHONY: e2e-tests
-e2e-tests: cluster-up
+e2e-tests: cluster-up $(TOOLS)/prometheus
 	@# Outside: within the cluster's network there is no module proxy.
 	go test -c -tags e2e -o bin/e2e.test ./tools/e2e
 	go test -c -tags e2e -o bin/conformance.test ./tools/conformance/kubernetes
@@ -216,9 +234,13 @@ e2e-overlays: e2e-tests ## Of e2e: every overlay, under what a day brings.
 	bin/cluster exec bin/e2e.test -context evenkeel -out out/e2e -test.run '^TestOverlays$$' -test.v -test.timeout 20m
 
 .PHONY: e2e-observability
-e2e-observability: e2e-tests ## Of e2e: traces read back from Jaeger.
+e2e-observability: e2e-tests ## Of e2e: traces read back from Jaeger, and every query of the dashboards by a real Prometheus.
 	bin/cluster load jaeger
-	bin/cluster exec bin/e2e.test -context evenkeel -test.run '^TestTraces$$' -test.v -test.timeout 10m
+	bin/cluster exec bin/e2e.test -context evenkeel -test.run '^(TestTraces|TestDashboards)$$' -test.v -test.timeout 15m
+
+.PHONY: e2e-alerts
+e2e-alerts: build e2e-tests ## Run the lab's day and chaos on it with Prometheus beside, and say which alerts fire (a quarter of an hour); out/e2e.
+	bin/cluster exec bin/e2e.test -context evenkeel -out out/e2e -cluster-tool bin/cluster -alerts day,chaos -test.run '^TestAlerts$$' -test.v -test.timeout 30m
 
 .PHONY: e2e-resolvers
 e2e-resolvers: e2e-tests ## Of e2e: the API server killed, etcd compacted, and the conformance suite for endpointslice.
@@ -308,6 +330,17 @@ kind-e2e: kind-cluster ## Run the end-to-end tests on it. No overlay may be appl
 kind-down: $(TOOLS)/kind ## Delete that cluster.
 	kind delete cluster --name evenkeel
 
+# A shell to look around with. It is an image of its own: see tools/debug/README.md.
+DEBUG_IMAGE := ghcr.io/evenkeel/debug:$(IMAGE_TAG)
+
+.PHONY: debug-image
+debug-image: ## Build the image of debug-shell, with Docker.
+	docker build --build-arg GRPCURL_VERSION=$(GRPCURL_VERSION) --tag $(DEBUG_IMAGE) tools/debug
+
+.PHONY: debug-shell
+debug-shell: ## Open a shell in a cluster: make debug-shell NAMESPACE=endpointslice [POD=...] [CAPTURE=yes]
+	@CAPTURE=$(CAPTURE) tools/debug/shell $(DEBUG_IMAGE) "$(NAMESPACE)" "$(POD)"
+
 .PHONY: newcomer
 newcomer: ## Follow README.md on a fresh clone with empty caches, and time each command (Linux, root; half an hour).
 	.ci/newcomer
@@ -315,6 +348,17 @@ newcomer: ## Follow README.md on a fresh clone with empty caches, and time each 
 .PHONY: ci
 ci: ## Everything that CI runs, in the same way.
 	.ci/run
+
+# Prometheus and promtool, of the version that deploy/observability installs: v3.13.3 is v0.313.3 of the Go module. Debian's does
+# not know Kubernetes. `go install` refuses the module, which replaces another; so it is built where it was downloaded to.
+PROMETHEUS := deploy/observability/prometheus/kustomization.yaml
+$(TOOLS)/prometheus: $(PROMETHEUS)
+	@mkdir -p $(TOOLS)
+	@echo "building Prometheus (some minutes the first time)"
+	@version=$$(sed -nE 's/.*newTag: v//p' $(PROMETHEUS) | awk -F. '{ printf "v0.%d.%d", 100*$$1+$$2, $$3 }'); \
+		cd "$$(go mod download -json github.com/prometheus/prometheus@$$version | sed -nE 's/^\s*"Dir": "(.*)",$$/\1/p')"; \
+		GOWORK=off CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -tags remove_all_sd,enable_kubernetes_sd -o $(TOOLS)/ ./cmd/prometheus ./cmd/promtool
+	@touch $@
 
 # A tool is installed again when its version changes, since that is in this file.
 define tool
@@ -332,6 +376,7 @@ $(eval $(call tool,kubeconform,github.com/yannh/kubeconform/cmd/kubeconform,$(KU
 $(eval $(call tool,ko,github.com/google/ko,$(KO_VERSION)))
 $(eval $(call tool,crane,github.com/google/go-containerregistry/cmd/crane,$(CRANE_VERSION)))
 $(eval $(call tool,kind,sigs.k8s.io/kind,$(KIND_VERSION)))
+$(eval $(call tool,buildifier,github.com/bazelbuild/buildtools/buildifier,$(BUILDIFIER_VERSION)))
 $(eval $(call tool,actionlint,github.com/rhysd/actionlint/cmd/actionlint,$(ACTIONLINT_VERSION)))
 $(eval $(call tool,kube-score,github.com/zegl/kube-score/cmd/kube-score,$(KUBE_SCORE_VERSION)))
 $(eval $(call tool,benchstat,golang.org/x/perf/cmd/benchstat,$(BENCHSTAT_VERSION)))
