@@ -24,6 +24,10 @@ import (
 // showsRetries has one pod of rng fail all RPCs, and asks until an attempt has gone there.
 func (o overlay) showsRetries(t *testing.T) {
 	must(t, "-n", o.name, "set", "env", "deployment/rng", "INSPECT_PORT=8090")
+	// Under load a broken pod uses the tokens of the retry throttling up within seconds (gRFC A6), and then
+	// nothing is tried again.
+	must(t, "-n", o.name, "set", "env", "deployment/client", "RNG_RATE=1")
+	must(t, "-n", o.name, "rollout", "status", "deployment/client", "--timeout=2m")
 	if err := o.settled(t.Context(), "rng"); err != nil {
 		t.Fatal(err)
 	}
