@@ -93,8 +93,8 @@ test: ## Run the tests, with the race detector.
 	go test -race -timeout 5m $(PACKAGES)
 
 .PHONY: test-browser
-test-browser: ## Test the report and the live page in a real browser (needs chromium).
-	go test -race -tags browser -timeout 5m ./tools/lab/report/... ./services/client/live
+test-browser: ## Test the report, the live page and what `make up` serves in a real browser (needs chromium).
+	go test -race -tags browser -timeout 10m ./tools/lab/report/... ./tools/lab/up/... ./services/client/live
 
 .PHONY: test-rules
 test-rules: $(TOOLS)/prometheus ## Test the recording rules and the alerts with promtool, which it builds.

@@ -52,11 +52,20 @@ type lab struct {
 	stderr *bufio.Reader
 }
 
+// start runs overlays under a short scenario.
 func start(t *testing.T, overlays ...string) *lab {
 	t.Helper()
-	l := &lab{t: t, tmp: t.TempDir(), out: filepath.Join(t.TempDir(), "out")}
-	l.cmd = exec.Command(filepath.Join(binDir, "lab"),
-		append([]string{"run", "--scenario", "tools/lab/testdata/short.yaml", "--out", l.out}, overlays...)...)
+	out := filepath.Join(t.TempDir(), "out")
+	l := launch(t, append([]string{"run", "--scenario", "tools/lab/testdata/short.yaml", "--out", out}, overlays...)...)
+	l.out = out
+
+	return l
+}
+
+func launch(t *testing.T, args ...string) *lab {
+	t.Helper()
+	l := &lab{t: t, tmp: t.TempDir()}
+	l.cmd = exec.Command(filepath.Join(binDir, "lab"), args...)
 	l.cmd.Dir = "../.."
 	l.cmd.Env = append(os.Environ(), "TMPDIR="+l.tmp)
 	stderr, err := l.cmd.StderrPipe()
@@ -76,15 +85,15 @@ func start(t *testing.T, overlays ...string) *lab {
 	return l
 }
 
-// await reads what the lab says until a line has text in it.
-func (l *lab) await(text string) {
+// await reads what the lab says until a line has text in it, and returns that line.
+func (l *lab) await(text string) string {
 	l.t.Helper()
 	var said strings.Builder
 	for {
 		line, err := l.stderr.ReadString('\n')
 		said.WriteString(line)
 		if strings.Contains(line, text) {
-			return
+			return strings.TrimSpace(line)
 		}
 		if err != nil {
 			l.t.Fatalf("the lab ended before it said %q:\n%s", text, said.String())

@@ -23,6 +23,7 @@ type cli struct {
 	config.Common
 
 	Run      runCommand      `cmd:"" help:"Run overlays under a scenario and write results.json and report.html."`
+	Up       upCommand       `cmd:"" help:"Run overlays on this machine until Ctrl-C, and serve a page with their live pages and buttons for what may happen to them."`
 	Matrix   matrixCommand   `cmd:"" help:"Run overlays under several scenarios, several times, and write one page."`
 	Compare  compareCommand  `cmd:"" help:"Put results of earlier runs side by side and say what differs by more than noise."`
 	Report   reportCommand   `cmd:"" help:"Write the report and print the table of an earlier results.json."`

@@ -127,7 +127,7 @@ func (w *where) environment(
 	if err := s.Refuse(local.Kind, local.Cannot); err != nil {
 		return nil, nil, usageError{err}
 	}
-	binaries, err := w.binaries()
+	binaries, err := findBinaries(w.BinDir)
 	if err != nil {
 		return nil, nil, usageError{err}
 	}
@@ -157,10 +157,10 @@ func withoutTime(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// binaries finds the services' binaries: beside the lab, if nothing else is said.
-func (w *where) binaries() (map[string]string, error) {
-	if w.BinDir != "" {
-		return local.Binaries(w.BinDir)
+// findBinaries finds the services' binaries: beside the lab, if no folder is given.
+func findBinaries(folder string) (map[string]string, error) {
+	if folder != "" {
+		return local.Binaries(folder)
 	}
 	exe, err := os.Executable()
 	if err != nil {
@@ -177,17 +177,9 @@ func (w *where) read(file string, names []string, vary string) (*scenario.Scenar
 	if err != nil {
 		return nil, nil, err
 	}
-	var overlays []*render.Overlay
-	for _, name := range names {
-		o, err := render.Load(w.OverlaysDir, name)
-		if err != nil {
-			return nil, nil, err
-		}
-		if slices.ContainsFunc(overlays, func(other *render.Overlay) bool { return other.Namespace == o.Namespace }) {
-			return nil, nil, fmt.Errorf("overlay %s: its namespace %q is that of an earlier overlay: give each its own",
-				name, o.Namespace)
-		}
-		overlays = append(overlays, o)
+	overlays, err := loadOverlays(w.OverlaysDir, names)
+	if err != nil {
+		return nil, nil, err
 	}
 	if vary == "" {
 		return script, overlays, nil
@@ -206,4 +198,22 @@ func (w *where) read(file string, names []string, vary string) (*scenario.Scenar
 	}
 
 	return script, variants, nil
+}
+
+// loadOverlays renders the overlays in a folder by their names, each of which has a namespace of its own.
+func loadOverlays(folder string, names []string) ([]*render.Overlay, error) {
+	overlays := make([]*render.Overlay, 0, len(names))
+	for _, name := range names {
+		o, err := render.Load(folder, name)
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(overlays, func(other *render.Overlay) bool { return other.Namespace == o.Namespace }) {
+			return nil, fmt.Errorf("overlay %s: its namespace %q is that of an earlier overlay: give each its own",
+				name, o.Namespace)
+		}
+		overlays = append(overlays, o)
+	}
+
+	return overlays, nil
 }

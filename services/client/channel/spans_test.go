@@ -121,7 +121,7 @@ func TestARetriedRPCShowsBothAttemptsWithTheirPods(t *testing.T) {
 		},
 	}
 	// That an address has to be looked at takes no time, or hardly any.
-	want[2]["evenkeel.name_resolution_delayed"] = got[2]["evenkeel.name_resolution_delayed"].(bool) //nolint:forcetypeassert // it panics without
+	want[2]["evenkeel.name_resolution_delayed"] = got[2]["evenkeel.name_resolution_delayed"].(bool)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

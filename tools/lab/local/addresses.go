@@ -28,6 +28,9 @@ const (
 	maxOverlays           = 32
 )
 
+// MaxPods is how many pods an overlay can have at once: those of all its services, and those that are still ending.
+const MaxPods = maxPodIPs
+
 // block is the second byte of every address of a run.
 type block byte
 

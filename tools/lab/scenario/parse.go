@@ -36,24 +36,12 @@ func Load(path string) (*Scenario, error) {
 // Parse reads a scenario. An error is one line that names the file, the line, the
 // field, the value and what is accepted.
 func Parse(file string, text []byte) (*Scenario, error) {
-	if len(text) > maxSize {
-		return nil, fmt.Errorf("%s: larger than %d bytes", file, maxSize)
+	r := &reader{file: file, what: "scenario"}
+	document, err := r.document(text, "name, service, start, load and phases")
+	if err != nil {
+		return nil, err
 	}
-	decoder := yaml.NewDecoder(bytes.NewReader(text))
-	var document yaml.Node
-	if err := decoder.Decode(&document); err != nil {
-		if errors.Is(err, io.EOF) {
-			return nil, fmt.Errorf("%s: empty: a scenario has name, service, start, load and phases", file)
-		}
-		// yaml's own error has the line.
-		return nil, fmt.Errorf("%s: %s", file, strings.Join(strings.Fields(err.Error()), " "))
-	}
-	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%s: more than one YAML document: one scenario is accepted", file)
-	}
-
-	r := &reader{file: file}
-	s := r.scenario(document.Content[0])
+	s := r.scenario(document)
 	if r.err != nil {
 		return nil, r.err
 	}
@@ -65,7 +53,29 @@ func Parse(file string, text []byte) (*Scenario, error) {
 // reader walks YAML nodes and keeps the first thing that is wrong.
 type reader struct {
 	file string
+	what string // is read: a scenario or a step
 	err  error
+}
+
+// document is the only one that a text has.
+func (r *reader) document(text []byte, has string) (*yaml.Node, error) {
+	if len(text) > maxSize {
+		return nil, fmt.Errorf("%s: larger than %d bytes", r.file, maxSize)
+	}
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	var document yaml.Node
+	if err := decoder.Decode(&document); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil, fmt.Errorf("%s: empty: a %s has %s", r.file, r.what, has)
+		}
+		// yaml's own error has the line.
+		return nil, fmt.Errorf("%s: %s", r.file, strings.Join(strings.Fields(err.Error()), " "))
+	}
+	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%s: more than one YAML document: one %s is accepted", r.file, r.what)
+	}
+
+	return document.Content[0], nil
 }
 
 func (r *reader) fail(n *yaml.Node, path, format string, args ...any) {
@@ -87,7 +97,7 @@ func (r *reader) mapping(n *yaml.Node, path string, accepted fields) []string {
 	slices.Sort(names)
 	here := path
 	if here == "" {
-		here = "the scenario"
+		here = "the " + r.what
 	}
 	if n.Kind != yaml.MappingNode {
 		r.fail(n, here, "%s is not accepted: give a mapping with %s", describe(n), strings.Join(names, ", "))
@@ -185,14 +195,23 @@ func (r *reader) phases(n *yaml.Node, path string) []Phase {
 // phase reads a phase, and how often it takes place.
 func (r *reader) phase(n *yaml.Node, path string) (p Phase, times int) {
 	times = 1
-	found := r.mapping(n, path, fields{
-		"name": func(path string, v *yaml.Node) { p.Name = r.text(v, path) },
-		"for":  func(path string, v *yaml.Node) { p.For = r.duration(v, path) },
+	accepted := r.steps(&p)
+	accepted["name"] = func(path string, v *yaml.Node) { p.Name = r.text(v, path) }
+	accepted["for"] = func(path string, v *yaml.Node) { p.For = r.duration(v, path) }
+	accepted["repeat"] = func(path string, v *yaml.Node) { times = r.whole(v, path, 1, MaxPhases) }
+	found := r.mapping(n, path, accepted)
+	r.require(n, path, found, "name", "for")
+
+	return p, times
+}
+
+// steps are the fields for what a phase does.
+func (r *reader) steps(p *Phase) fields {
+	return fields{
 		"scale": func(path string, v *yaml.Node) {
 			replicas := r.count(v, path, 0)
 			p.Scale = &replicas
 		},
-		"repeat":         func(path string, v *yaml.Node) { times = r.whole(v, path, 1, MaxPhases) },
 		"rollout":        func(path string, v *yaml.Node) { r.oneOf(v, path, "true"); p.Rollout = true },
 		"delete":         func(path string, v *yaml.Node) { p.Delete = r.count(v, path, 1) },
 		"kill":           func(path string, v *yaml.Node) { p.Kill = r.count(v, path, 1) },
@@ -205,10 +224,7 @@ func (r *reader) phase(n *yaml.Node, path string) (p Phase, times int) {
 		"delay":          func(path string, v *yaml.Node) { p.Delay = r.delay(v, path) },
 		"api-server":     func(path string, v *yaml.Node) { r.oneOf(v, path, "down"); p.APIServerDown = true },
 		"dns":            func(path string, v *yaml.Node) { r.oneOf(v, path, "down"); p.DNSDown = true },
-	})
-	r.require(n, path, found, "name", "for")
-
-	return p, times
+	}
 }
 
 func (r *reader) loss(n *yaml.Node, path string) *Loss {

@@ -173,11 +173,19 @@ func (p Phase) Disturbed() []int {
 // each of those by the step's name, such as "drain-node".
 func (s *Scenario) Refuse(environment string, cannot map[string]string) error {
 	for i := range s.Phases {
-		for _, step := range steps {
-			if why, refused := cannot[step.name]; refused && step.does(&s.Phases[i]) {
-				return fmt.Errorf("scenario %s: phase %q: %s: the %s environment cannot do that: %s",
-					s.Name, s.Phases[i].Name, step.name, environment, why)
-			}
+		if err := s.Phases[i].Refuse(environment, cannot); err != nil {
+			return fmt.Errorf("scenario %s: phase %q: %w", s.Name, s.Phases[i].Name, err)
+		}
+	}
+
+	return nil
+}
+
+// Refuse is an error that names the first step of the phase that an environment cannot do.
+func (p Phase) Refuse(environment string, cannot map[string]string) error {
+	for _, step := range steps {
+		if why, refused := cannot[step.name]; refused && step.does(&p) {
+			return fmt.Errorf("%s: the %s environment cannot do that: %s", step.name, environment, why)
 		}
 	}
 
