@@ -341,6 +341,15 @@ debug-image: ## Build the image of debug-shell, with Docker.
 debug-shell: ## Open a shell in a cluster: make debug-shell NAMESPACE=endpointslice [POD=...] [CAPTURE=yes]
 	@CAPTURE=$(CAPTURE) tools/debug/shell $(DEBUG_IMAGE) "$(NAMESPACE)" "$(POD)"
 
+WALK_NAMESPACES := clusterip dns-round-robin endpointslice consistent-hash traced observability
+
+.PHONY: walk
+walk: cluster-up ## Do what README's walk says, and compare what comes out with what stands there (Linux, root; five minutes).
+	bin/cluster load jaeger
+	@status=0; go run ./tools/walk -before 'kubectl() { bin/cluster kubectl "$$@"; }' README.md || status=$$?; \
+		rm -rf kustomize/overlays/traced answer.json; \
+		bin/cluster kubectl delete namespace --ignore-not-found $(WALK_NAMESPACES); exit $$status
+
 .PHONY: newcomer
 newcomer: ## Follow README.md on a fresh clone with empty caches, and time each command (Linux, root; half an hour).
 	.ci/newcomer

@@ -25,6 +25,7 @@ type podsCommand struct {
 	Address string        `default:"http://127.0.0.1:8080" help:"Where the client's admin port is."`
 	Service string        `default:"rng" enum:"rng,geoip" help:"Service whose pods are asked about: ${enum}."`
 	For     time.Duration `default:"5s" help:"How long to look, 1s to 10m."`
+	Keys    bool          `env:"-" help:"Print how faithful the keys of RPCs are to pods, too."`
 }
 
 // Validate names the first flag that cannot be used. kong calls it.
@@ -41,7 +42,7 @@ func (p *podsCommand) Run() error {
 		return err
 	}
 
-	return seen.print(os.Stdout)
+	return seen.print(os.Stdout, p.Keys)
 }
 
 // seen is what became of the RPCs to a service that were to be sent within a time.
@@ -144,7 +145,7 @@ func (s *seen) stay() (share float64, keys int) {
 	return float64(most) / float64(all), keys
 }
 
-func (s *seen) print(w io.Writer) error {
+func (s *seen) print(w io.Writer, withKeys bool) error {
 	var text strings.Builder
 	fmt.Fprintf(&text, "%s, %gs: %d RPCs, %d failed", s.service, s.seconds, s.rpcs, s.failed)
 	for _, code := range slices.Sorted(maps.Keys(s.byCode)) {
@@ -161,8 +162,9 @@ func (s *seen) print(w io.Writer) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	if share, keys := s.stay(); keys > 0 {
-		fmt.Fprintf(&text, "of a key's RPCs, %.0f %% went to one pod (%d keys that came often)\n", 100*share, keys)
+	if withKeys {
+		share, keys := s.stay()
+		fmt.Fprintf(&text, "%.2f of a key's RPCs went to one pod (of the %d keys that came ten times or more)\n", share, keys)
 	}
 	_, err := io.WriteString(w, text.String())
 

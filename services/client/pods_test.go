@@ -44,13 +44,13 @@ func TestPodsSaysWhereTheRPCsOfATimeWent(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got strings.Builder
-	if err := s.print(&got); err != nil {
+	if err := s.print(&got, true); err != nil {
 		t.Fatal(err)
 	}
 	const want = `rng, 2s: 62 RPCs, 2 failed, UNAVAILABLE 2
   rng-a  30  50 %
   rng-b  30  50 %
-of a key's RPCs, 75 % went to one pod (1 keys that came often)
+0.75 of a key's RPCs went to one pod (of the 1 keys that came ten times or more)
 `
 	if got.String() != want {
 		t.Errorf("got\n%swant\n%s", got.String(), want)

@@ -182,29 +182,24 @@ func match(want, got []string) bool {
 	return w == len(want)
 }
 
-var changing = []struct {
-	what *regexp.Regexp
-	as   string
-}{
-	{regexp.MustCompile(`\b(rng|geoip|client)-[a-z0-9]{5,10}-[a-z0-9]{5}\b`), "$1-…"}, // a pod of a Deployment
-	{regexp.MustCompile(`\b[0-9a-f]{32}\b`), "…"},                                     // a trace
-	{regexp.MustCompile(`[0-9]+([.,][0-9]+)*`), "N"},
-	{regexp.MustCompile(`\s+`), " "},
-}
+var (
+	pod   = regexp.MustCompile(`\b(rng|geoip|client)-[a-z0-9]{5,10}-[a-z0-9]{5}\b`) // of a Deployment
+	trace = regexp.MustCompile(`\b[0-9a-f]{32}\b`)
+	// exact are numbers that must be as they are. They are put into words before the others are made alike.
+	exact  = regexp.MustCompile(`(^|[^0-9A-Za-z.,])(0|100)($|[^0-9A-Za-z.,])`)
+	words  = strings.NewReplacer("100", "hundred", "0", "zero")
+	number = regexp.MustCompile(`[0-9]+([.,][0-9]+)*`)
+)
 
-// exact are numbers that must be as they are. They are put into words before the others are made alike.
-var exact = regexp.MustCompile(`(^|[^0-9.,])(0|100)($|[^0-9.,])`)
-
+// normal is what lines have in common with those of another run.
 func normal(lines []string) []string {
 	out := slices.Clone(lines)
 	for i, line := range out {
-		line = exact.ReplaceAllStringFunc(line, func(number string) string {
-			return strings.NewReplacer("100", "hundred", "0", "zero").Replace(number)
-		})
-		for _, c := range changing {
-			line = c.what.ReplaceAllString(line, c.as)
-		}
-		out[i] = strings.TrimSpace(line)
+		line = pod.ReplaceAllString(line, "$1-…")
+		line = trace.ReplaceAllString(line, "…")
+		line = exact.ReplaceAllStringFunc(line, words.Replace)
+		line = number.ReplaceAllString(line, "N")
+		out[i] = strings.Join(strings.Fields(line), " ")
 	}
 
 	return out
