@@ -12,15 +12,18 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	_ "google.golang.org/grpc/xds" // CSDS on the inspect port
 
 	"github.com/evenkeel/evenkeel/internal/admin"
 	"github.com/evenkeel/evenkeel/internal/config"
+	"github.com/evenkeel/evenkeel/internal/inspect"
 	"github.com/evenkeel/evenkeel/internal/interrupt"
 	"github.com/evenkeel/evenkeel/internal/telemetry"
 	geoipv1 "github.com/evenkeel/evenkeel/proto/geoip/v1"
 	rngv1 "github.com/evenkeel/evenkeel/proto/rng/v1"
 	"github.com/evenkeel/evenkeel/services/client/channel"
 	"github.com/evenkeel/evenkeel/services/client/keys"
+	"github.com/evenkeel/evenkeel/services/client/live"
 	"github.com/evenkeel/evenkeel/services/client/load"
 	"github.com/evenkeel/evenkeel/services/client/status"
 	"github.com/evenkeel/evenkeel/services/client/whereami"
@@ -48,12 +51,14 @@ func (r *runCommand) Run(s *Strategies) error {
 	if err != nil {
 		return err
 	}
-	c := &client{telemetry: t, subchannels: channel.NewSubchannels(t.Registry), feed: load.NewFeed(), keys: keys.NewSet(r.Keys)}
+	c := &client{
+		telemetry: t, subchannels: channel.NewSubchannels(t.Registry), feed: load.NewFeed(), live: live.NewHub(), keys: keys.NewSet(r.Keys),
+	}
 	defer c.close()
 	if err := c.connect(r, s); err != nil {
 		return err
 	}
-	if err := c.serve(net.JoinHostPort(r.BindAddress, strconv.Itoa(r.AdminPort)), s.Timeout); err != nil {
+	if err := c.serve(r, s.Timeout); err != nil {
 		return err
 	}
 	c.drive(ctx)
@@ -76,6 +81,7 @@ type client struct {
 	telemetry   *telemetry.Telemetry
 	subchannels *channel.Subchannels
 	feed        *load.Feed
+	live        *live.Hub
 	keys        *keys.Set
 	services    []status.Service
 	door        whereami.Door
@@ -83,6 +89,7 @@ type client struct {
 	admin       *admin.Server
 	serving     sync.WaitGroup
 	adminErr    error
+	inspect     *inspect.Server
 }
 
 // connect makes a channel and a generator for each service that has a target.
@@ -105,16 +112,20 @@ func (c *client) connect(r *runCommand, s *Strategies) error {
 	return nil
 }
 
-// caller makes the RPCs of a service on its channel.
-type caller func(grpc.ClientConnInterface) func(context.Context) error
+// caller makes the RPCs of a service on its channel. What it returns besides sets how many values an
+// RPC asks for; nil if that cannot be set.
+type caller func(grpc.ClientConnInterface) (call func(context.Context) error, setPayload func(int))
 
 func (c *client) add(
 	name string, strategy channel.Strategy, r *runCommand, rate float64, s *Strategies, call caller,
 ) (*grpc.ClientConn, error) {
 	recorder := load.NewRecorder(name, r.Frame, c.feed)
+	watched := c.live.Watch(name, strategy.Target)
+	recorder.OnConnection(watched.Connection)
 	options := []grpc.DialOption{
 		s.keepalive().DialOption(),
-		grpc.WithStatsHandler(c.subchannels.Around(recorder.StatsHandler(), nil)),
+		watched.DialOption(),
+		grpc.WithStatsHandler(c.subchannels.Around(recorder.StatsHandler(), watched.Ended)),
 	}
 	if c.telemetry.Traced() {
 		options = append(options, channel.Annotate(strategy, c.telemetry.DialOption())...)
@@ -124,31 +135,35 @@ func (c *client) add(
 		return nil, err
 	}
 	c.conns = append(c.conns, conn)
-	c.services = append(c.services, status.Service{
-		Name: name, Target: strategy.Target, ServiceConfig: strategy.ServiceConfig,
-		Generator: &load.Generator{
-			Call: call(conn), Keys: c.keys, Recorder: recorder, Rate: rate,
-			Concurrency: r.Concurrency, MaxInFlight: r.MaxInFlight, Timeout: s.Timeout,
-		},
-	})
+	generator := &load.Generator{
+		Keys: c.keys, Recorder: recorder, Rate: rate,
+		Concurrency: r.Concurrency, MaxInFlight: r.MaxInFlight, Timeout: s.Timeout,
+	}
+	if generator.Call, generator.SetPayload = call(conn); generator.SetPayload != nil {
+		generator.Payload = 1
+	}
+	service := status.Service{Name: name, Target: strategy.Target, ServiceConfig: strategy.ServiceConfig, Generator: generator}
+	c.services = append(c.services, service)
+	watched.Driven(service)
 
 	return conn, nil
 }
 
-func callRng(conn grpc.ClientConnInterface) func(context.Context) error {
+func callRng(conn grpc.ClientConnInterface) (call func(context.Context) error, setPayload func(int)) {
 	rng := rngv1.NewRngServiceClient(conn)
-	request := &rngv1.RollRequest{Count: 1}
+	var request atomic.Pointer[rngv1.RollRequest]
+	request.Store(&rngv1.RollRequest{Count: 1})
 
 	return func(ctx context.Context) error {
-		_, err := rng.Roll(ctx, request)
+		_, err := rng.Roll(ctx, request.Load())
 
 		return err
-	}
+	}, func(values int) { request.Store(&rngv1.RollRequest{Count: uint32(values)}) }
 }
 
 // callGeoIP asks about the addresses in turn.
 func callGeoIP(addresses []string) caller {
-	return func(conn grpc.ClientConnInterface) func(context.Context) error {
+	return func(conn grpc.ClientConnInterface) (call func(context.Context) error, setPayload func(int)) {
 		geoip := geoipv1.NewGeoipServiceClient(conn)
 		requests := make([]*geoipv1.LookupRequest, len(addresses))
 		for i, address := range addresses {
@@ -160,26 +175,36 @@ func callGeoIP(addresses []string) caller {
 			_, err := geoip.Lookup(ctx, requests[turn.Add(1)%uint64(len(requests))])
 
 			return err
-		}
+		}, nil
 	}
 }
 
 // serve opens the admin port. The channels are there, so the client is ready: that
 // there are backends too is what it measures.
-func (c *client) serve(address string, timeout time.Duration) error {
+func (c *client) serve(r *runCommand, timeout time.Duration) error {
 	c.telemetry.Registry.MustRegister(append(channel.Collectors(), status.NewMetrics(c.services))...)
+	address := net.JoinHostPort(r.BindAddress, strconv.Itoa(r.AdminPort))
 	server, err := admin.Listen(address, c.telemetry.Registry, c.telemetry.Logger)
 	if err != nil {
 		return err
 	}
 	c.door.Timeout = timeout
-	server.Handle("GET /{$}", status.ServePage(c.services))
+	server.Handle("GET /{$}", c.live.ServePage(r.Controls))
+	server.Handle("GET /live", c.live.ServeStream())
+	if r.Controls {
+		server.Handle("POST /control", c.live.ServeControl(r.Keys))
+	}
 	server.Handle("GET /report", status.ServeReport(c.services))
 	server.Handle("GET /events", status.ServeEvents(c.feed))
 	server.Handle("GET /api/whereami", c.door.Traced(c.telemetry.Tracer))
 	server.SetReady(true)
 	c.admin = server
+	c.serving.Go(func() { c.live.Run(c.feed) })
 	c.serving.Go(func() { c.adminErr = server.Serve() })
+	if c.inspect, err = inspect.Listen(r.Inspect, c.telemetry.Logger); err != nil {
+		return err
+	}
+	c.inspect.Start()
 
 	return nil
 }
@@ -201,7 +226,7 @@ func (c *client) drive(ctx context.Context) {
 	c.telemetry.Logger.Info("stopped", "cause", context.Cause(ctx).Error())
 }
 
-// close ends what is open, the stream of frames first, for the admin port waits for it.
+// close ends what is open, the streams of frames first, for the admin port waits for them.
 func (c *client) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
@@ -216,6 +241,7 @@ func (c *client) close() {
 	for _, conn := range c.conns {
 		err = errors.Join(err, conn.Close())
 	}
+	c.inspect.Close()
 	if err := errors.Join(err, c.telemetry.Shutdown(ctx)); err != nil {
 		// The load was driven and reported; that does not change it.
 		c.telemetry.Logger.Warn("not all was closed as it should be", "error", err)

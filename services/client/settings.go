@@ -4,17 +4,18 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"math"
 	"net/netip"
 	"time"
 
 	"github.com/alecthomas/kong"
 
 	"github.com/evenkeel/evenkeel/internal/config"
+	"github.com/evenkeel/evenkeel/internal/inspect"
 	"github.com/evenkeel/evenkeel/internal/telemetry"
 	"github.com/evenkeel/evenkeel/services/client/apiwatch"
 	"github.com/evenkeel/evenkeel/services/client/channel"
 	"github.com/evenkeel/evenkeel/services/client/keys"
+	"github.com/evenkeel/evenkeel/services/client/load"
 )
 
 // settings are what the flags and the environment say.
@@ -26,6 +27,7 @@ type settings struct {
 	Roll   rollCommand   `cmd:"" help:"Ask rng once, and print the answer."`
 	Lookup lookupCommand `cmd:"" help:"Ask geoip about addresses, and print the answers."`
 	Spread spreadCommand `cmd:"" help:"Open connections to rng, and print how evenly they end on its pods."`
+	Pods   podsCommand   `cmd:"" help:"Look at a client that runs, and print which pods its RPCs go to."`
 }
 
 // Strategies say how the services are reached, whatever is then done with them.
@@ -143,17 +145,17 @@ type runCommand struct {
 	Duration       time.Duration `default:"0s" help:"Stop after this long. 0s means at a signal."`
 
 	BindAddress string `placeholder:"IP" help:"Address to listen on. All of them by default."`
-	AdminPort   int    `default:"8080" help:"Port for HTTP: the page, /report, /events, /api/whereami, /metrics, /livez, /readyz. 0 takes a free one."`
+	AdminPort   int    `default:"8080" help:"Port for HTTP: the page, /live, /control, /report, /events, /api/whereami, /metrics, /livez, /readyz. 0 takes a free one."`
+	Controls    bool   `default:"true" negatable:"" help:"Let the page change the load while it runs. Whoever reaches the port can."`
 
 	PodName  string `placeholder:"NAME" help:"Name of this pod in logs and traces. The host's name by default."`
 	NodeName string `placeholder:"NAME" help:"Node that this pod runs on, for traces."`
 
+	Inspect inspect.Config `embed:""`
+
 	LoadSampleRatio float64          `default:"0.01" help:"Part of the RPCs of the load that begin a trace, 0 to 1, of those that --otel-traces-sampler has recorded. Requests to /api/whereami follow the sampler alone."`
 	Telemetry       telemetry.Config `embed:""`
 }
-
-// maxRate is more than one machine generates, in RPCs a second.
-const maxRate = 100_000
 
 func (r *runCommand) rngRate() float64   { return or(r.RngRate, r.Rate) }
 func (r *runCommand) geoipRate() float64 { return or(r.GeoIPRate, r.Rate) }
@@ -172,12 +174,8 @@ func (r *runCommand) Validate() error {
 		flag  string
 		value float64
 	}{{"rate", r.Rate}, {"rng-rate", r.rngRate()}, {"geoip-rate", r.geoipRate()}} {
-		if err := config.InRange(rate.flag, rate.value, 0, maxRate); err != nil {
-			return err
-		}
-		// An RPC in a year is a mistake in the unit.
-		if math.Abs(rate.value) < 0.001 && rate.value != 0 {
-			return fmt.Errorf("--%s: %v is out of range: give 0 or 0.001 to %v", rate.flag, rate.value, maxRate)
+		if err := load.CheckRate(rate.value); err != nil {
+			return fmt.Errorf("--%s: %w", rate.flag, err)
 		}
 	}
 	for _, address := range r.GeoIPAddresses {
@@ -191,8 +189,12 @@ func (r *runCommand) Validate() error {
 		}
 	}
 
+	if p := r.Inspect.Port; p != 0 && p == r.AdminPort {
+		return fmt.Errorf("--inspect-port: %d is the admin port too: give each its own", p)
+	}
+
 	return cmp.Or(
-		config.InRange("concurrency", r.Concurrency, 1, 10_000),
+		config.InRange("concurrency", r.Concurrency, 1, load.MaxConcurrency),
 		config.InRange("max-in-flight", r.MaxInFlight, 1, 1_000_000),
 		config.InRange("frame", r.Frame, 10*time.Millisecond, 10*time.Second),
 		config.InRange("admin-port", r.AdminPort, 0, 65535),

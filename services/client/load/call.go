@@ -154,15 +154,21 @@ func (a *attempt) name(md metadata.MD) {
 	}
 }
 
-// TagConn has nothing to add.
-func (watcher) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
+// TagConn keeps the address of a connection's other end.
+func (watcher) TagConn(ctx context.Context, info *stats.ConnTagInfo) context.Context {
+	return context.WithValue(ctx, remoteKey{}, info.RemoteAddr)
+}
+
+type remoteKey struct{}
 
 // HandleConn counts the open connections.
-func (w watcher) HandleConn(_ context.Context, event stats.ConnStats) {
-	switch event.(type) {
-	case *stats.ConnBegin:
-		w.connections.Add(1)
-	case *stats.ConnEnd:
-		w.connections.Add(-1)
+func (w watcher) HandleConn(ctx context.Context, event stats.ConnStats) {
+	open := int64(-1)
+	if _, begins := event.(*stats.ConnBegin); begins {
+		open = 1
+	}
+	w.connections.Add(open)
+	if remote, ok := ctx.Value(remoteKey{}).(net.Addr); ok && w.onConnection != nil {
+		w.onConnection(remote.String(), open > 0)
 	}
 }

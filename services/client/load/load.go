@@ -37,6 +37,10 @@ type Generator struct {
 	Rate float64
 	// Concurrency is how many workers of a closed loop call back to back.
 	Concurrency int
+	// Payload is how many values an RPC asks for, and SetPayload has Call ask for so many
+	// from now on; nil where there is no such thing. Change calls it.
+	Payload    int
+	SetPayload func(int)
 	// Timeout is how long an RPC may take, retries included. Up to a hundredth is added,
 	// so that RPCs can share timers.
 	Timeout time.Duration
@@ -50,6 +54,10 @@ type Generator struct {
 	deadlines *deadlines
 	inFlight  sync.WaitGroup
 	flying    atomic.Int64
+
+	mu       sync.Mutex
+	changed  *Plan // nil: the fields above are in force
+	endPhase context.CancelFunc
 }
 
 // Run sends RPCs until ctx is done and returns when each of them has ended,
@@ -57,26 +65,30 @@ type Generator struct {
 func (g *Generator) Run(ctx context.Context) {
 	g.deadlines = newDeadlines(g.Timeout)
 	defer g.deadlines.stop()
-	if g.Rate == 0 {
-		g.Recorder.issuedUntil(math.MaxInt64)
-		g.closedLoop(ctx)
-	} else {
-		g.openLoop(ctx)
-		g.Recorder.issuedUntil(math.MaxInt64)
+	for ctx.Err() == nil {
+		plan, phase := g.phase(ctx)
+		if plan.Rate == 0 {
+			g.Recorder.issuedUntil(math.MaxInt64)
+			g.closedLoop(phase, plan)
+		} else {
+			g.openLoop(ctx, phase, plan)
+		}
 	}
+	g.Recorder.issuedUntil(math.MaxInt64)
 	g.inFlight.Wait()
 }
 
 // openLoop begins the RPC number n at start + n/Rate. When it wakes up late it
-// begins all that are due at once, each with the time it was meant for.
-func (g *Generator) openLoop(ctx context.Context) {
+// begins all that are due at once, each with the time it was meant for. It ends with
+// its phase, once all that were due until then have been begun.
+func (g *Generator) openLoop(ctx, phase context.Context, plan Plan) {
 	alarm := g.alarm
 	if alarm == nil {
 		alarm = newAlarm()
 	}
 	defer alarm.close()
 	interrupted := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
+	stop := context.AfterFunc(phase, func() {
 		alarm.interrupt()
 		close(interrupted)
 	})
@@ -86,56 +98,68 @@ func (g *Generator) openLoop(ctx context.Context) {
 		}
 	}()
 
-	draws := g.Keys.Draws(0)
+	draws := plan.Keys.Draws(0)
+	// In this order: a frame that is closed meanwhile ends before the start.
+	g.Recorder.issuedUntil(g.Recorder.now())
 	start := g.Recorder.now()
+	ended := int64(math.MaxInt64)
 	for n := int64(0); ctx.Err() == nil; n++ {
-		due := start + int64(float64(n)*float64(time.Second)/g.Rate)
+		due := start + int64(float64(n)*float64(time.Second)/plan.Rate)
 		g.Recorder.issuedUntil(due)
-		for wait := due - g.Recorder.now(); wait > 0; wait = due - g.Recorder.now() {
-			alarm.sleep(ctx, time.Duration(wait))
-			if ctx.Err() != nil {
-				return
-			}
+		for wait := due - g.Recorder.now(); wait > 0 && phase.Err() == nil; wait = due - g.Recorder.now() {
+			alarm.sleep(phase, time.Duration(wait))
 		}
-		g.send(int(n), due, draws.Next())
+		if ended == math.MaxInt64 && phase.Err() != nil {
+			ended = g.Recorder.now()
+		}
+		if ctx.Err() != nil || due > ended {
+			return
+		}
+		g.send(int(n), due, draws.Next(), plan.Keys, stillOwed(due, ended))
 	}
 }
 
-// send begins one RPC of the open loop without waiting for its end.
-func (g *Generator) send(n int, due int64, key int) {
+// send begins one RPC of the open loop without waiting for its end, if it is owed still.
+func (g *Generator) send(n int, due int64, key int, set *keys.Set, owed bool) {
 	c := g.Recorder.begin(n, due, key)
+	if !owed {
+		g.Recorder.notSent(c, errNotOwed)
+
+		return
+	}
 	if g.flying.Add(1) > int64(g.MaxInFlight) {
 		g.flying.Add(-1)
-		g.Recorder.notSent(c, g.MaxInFlight)
+		g.Recorder.notSent(c, tooManyError(g.MaxInFlight))
 
 		return
 	}
 	g.inFlight.Go(func() {
-		g.call(n, c)
+		g.call(n, c, set)
 		g.flying.Add(-1)
 	})
 }
 
-// closedLoop keeps Concurrency RPCs in flight.
-func (g *Generator) closedLoop(ctx context.Context) {
-	for worker := range g.Concurrency {
+// closedLoop keeps Concurrency RPCs in flight until its phase ends. It does not wait for the last of them.
+func (g *Generator) closedLoop(phase context.Context, plan Plan) {
+	for worker := range plan.Concurrency {
 		g.inFlight.Go(func() {
-			draws := g.Keys.Draws(worker)
-			for ctx.Err() == nil {
+			draws := plan.Keys.Draws(worker)
+			for phase.Err() == nil {
 				// The frame of a moment ago may have been closed since; then now is
 				// a later time.
 				if c := g.Recorder.begin(worker, g.Recorder.now(), draws.Next()); c != nil {
-					g.call(worker, c)
+					g.call(worker, c, plan.Keys)
 				}
 			}
 		})
 	}
+	<-phase.Done()
 }
 
-func (g *Generator) call(n int, c *call) {
+func (g *Generator) call(n int, c *call, set *keys.Set) {
 	c.Context = g.deadlines.next(n)
 	if c.key != keys.NoKey {
-		c.Context = g.Keys.Attach(c.Context, int(c.key))
+		c.Context = set.Attach(c.Context, int(c.key))
 	}
 	g.Recorder.end(c, g.Call(c))
 }
@@ -163,11 +187,16 @@ const (
 
 // String says what the generator does, for the log and the report.
 func (g *Generator) String() string {
-	if g.Rate == 0 {
-		return fmt.Sprintf("closed loop, %d workers", g.Concurrency)
+	return g.Plan().String()
+}
+
+// String says what the plan is, but for its keys.
+func (p Plan) String() string {
+	if p.Rate == 0 {
+		return fmt.Sprintf("closed loop, %d workers", p.Concurrency)
 	}
 
-	return fmt.Sprintf("open loop, %g RPCs/s", g.Rate)
+	return fmt.Sprintf("open loop, %g RPCs/s", p.Rate)
 }
 
 // alarm sleeps with the precision that sending on a grid needs.

@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"runtime"
@@ -25,7 +26,8 @@ type Recorder struct {
 	feed    *Feed
 	shards  []shard
 
-	connections atomic.Int64
+	connections  atomic.Int64
+	onConnection func(address string, open bool)
 	// issued is the intended time before which no more RPCs will be begun.
 	issued atomic.Int64
 	// drained has a token when a frame that only waited for its RPCs may be closed.
@@ -70,6 +72,10 @@ func NewRecorder(service string, frame time.Duration, feed *Feed) *Recorder {
 
 	return r
 }
+
+// OnConnection has f hear of each connection that is opened or closed, with the address
+// of its other end. f must not wait. Call it before the channel is used.
+func (r *Recorder) OnConnection(f func(address string, open bool)) { r.onConnection = f }
 
 // Run closes frames as their RPCs end, until ctx is done; then it closes the
 // rest, the last one short. End the generator first: an RPC still in flight
@@ -178,22 +184,25 @@ func (r *Recorder) end(c *call, err error) {
 	r.settle(c)
 }
 
-// notSent records an RPC that the generator's bound kept from being sent.
-func (r *Recorder) notSent(c *call, bound int) {
+// notSent records an RPC that the generator did not send, and why.
+func (r *Recorder) notSent(c *call, why error) {
 	c.shard.mu.Lock()
 	defer c.shard.mu.Unlock()
 	t := &c.frame.tally
 	t.notSent++
-	t.addRPC(codes.ResourceExhausted, 0, notSentError(bound))
+	t.addRPC(codes.ResourceExhausted, 0, why)
 	r.settle(c)
 }
 
-// notSentError is the bound on RPCs in flight that kept an RPC from being sent.
-type notSentError int
+// tooManyError is the bound on RPCs in flight that kept an RPC from being sent.
+type tooManyError int
 
-func (e notSentError) Error() string {
+func (e tooManyError) Error() string {
 	return fmt.Sprintf("not sent: %d RPCs are in flight already", int(e))
 }
+
+// errNotOwed is why an RPC was not sent that was due long before its phase ended.
+var errNotOwed = errors.New("not sent: the load was changed while the generator was over a second behind")
 
 // settle takes an RPC that has ended off its frame, and wakes whoever closes
 // frames if it waited for this one.

@@ -1,5 +1,5 @@
-// Package status shows what the client has measured: a report in JSON, a page for
-// people, the stream of frames, and metrics.
+// Package status shows what the client has measured: a report in JSON, a summary for
+// people, the stream of frames, and metrics. The page is package live.
 package status
 
 import (
@@ -41,6 +41,9 @@ type ServiceReport struct {
 	// is then its number of workers.
 	Rate        float64 `json:"rate"`
 	Concurrency int     `json:"concurrency,omitempty"`
+	// ChangedByHand says that the load is not the one that the client was started with, or was
+	// not at some time: somebody used the page's controls. Absent when nobody did.
+	ChangedByHand bool `json:"changedByHand,omitempty"`
 	// Keys says which keys the RPCs carry; absent when they carry none.
 	Keys *loadreport.Keys `json:"keys,omitempty"`
 
@@ -99,12 +102,14 @@ func NewReport(services []Service) Report {
 }
 
 func newServiceReport(s Service, t *load.Totals) ServiceReport {
+	plan := s.Generator.Plan()
 	r := ServiceReport{
 		Service:            s.Name,
 		Target:             s.Target,
 		ServiceConfig:      s.ServiceConfig,
-		Rate:               s.Generator.Rate,
-		Keys:               s.Generator.Keys.Settings(),
+		Rate:               plan.Rate,
+		ChangedByHand:      s.Generator.Changed(),
+		Keys:               plan.Keys.Settings(),
 		RPCs:               t.RPCs,
 		Failed:             t.Failed,
 		ErrorsByCode:       t.ErrorsByCode,
@@ -118,7 +123,7 @@ func newServiceReport(s Service, t *load.Totals) ServiceReport {
 		LastError:          t.LastError,
 	}
 	if r.Rate == 0 {
-		r.Concurrency = s.Generator.Concurrency
+		r.Concurrency = plan.Concurrency
 	}
 	if t.LastError != "" {
 		r.LastErrorAt = &t.LastErrorAt

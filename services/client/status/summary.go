@@ -61,3 +61,16 @@ func (s *ServiceReport) podNames() int64 {
 
 	return n
 }
+
+func milliseconds(ms *float64) string {
+	switch {
+	case ms == nil:
+		return "–"
+	case *ms < 10:
+		return fmt.Sprintf("%.2f", *ms)
+	case *ms < 100:
+		return fmt.Sprintf("%.1f", *ms)
+	default:
+		return fmt.Sprintf("%.0f", *ms)
+	}
+}
