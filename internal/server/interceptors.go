@@ -11,9 +11,37 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"github.com/evenkeel/evenkeel/internal/fault"
 	"github.com/evenkeel/evenkeel/internal/servedby"
 	"github.com/evenkeel/evenkeel/internal/telemetry"
 )
+
+// around is what the kit does around the handler of a unary RPC, as one interceptor: in a chain, each costs
+// every RPC an allocation.
+type around struct {
+	calls    *callMetrics
+	served   identification
+	faults   *fault.Injector
+	recovery *recovery
+}
+
+// unary has the metrics see a panic as INTERNAL, and what a fault does as if the service had done it.
+func (a around) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	method, began := a.calls.begin(info.FullMethod)
+	resp, err := a.guarded(ctx, req, info, handler)
+	a.served.sign(ctx, err)
+	a.calls.end(ctx, method, began, err)
+
+	return resp, err
+}
+
+func (a around) guarded(
+	ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler,
+) (resp any, err error) {
+	defer a.recovery.recover(info.FullMethod, &err)
+
+	return a.faults.Unary(ctx, req, info, handler)
+}
 
 // identification says who served: in the header of an answer, in the trailer of an error.
 type identification metadata.MD
@@ -30,20 +58,15 @@ func servedBy(cfg Config) identification {
 	return identification(header)
 }
 
-func (id identification) unary(
-	ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler,
-) (any, error) {
-	resp, err := handler(ctx, req)
-	// A response with a header is never retried (gRFC A6), so an error carries who
-	// served in its trailer, which makes it trailers-only. Neither call can fail
-	// before the handler has sent a header of its own, and then it does not matter.
+// sign says it of a unary RPC. A response with a header is never retried (gRFC A6), so an error carries
+// who served in its trailer, which makes it trailers-only.
+func (id identification) sign(ctx context.Context, err error) {
+	// Neither can fail before the handler has sent a header of its own, and then it does not matter.
 	if err != nil {
 		_ = grpc.SetTrailer(ctx, metadata.MD(id))
 	} else {
 		_ = grpc.SetHeader(ctx, metadata.MD(id))
 	}
-
-	return resp, err
 }
 
 func (id identification) stream(
@@ -106,14 +129,6 @@ func newRecovery(t *telemetry.Telemetry) *recovery {
 	t.Registry.MustRegister(r.panics)
 
 	return r
-}
-
-func (r *recovery) unary(
-	ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler,
-) (resp any, err error) {
-	defer r.recover(info.FullMethod, &err)
-
-	return handler(ctx, req)
 }
 
 func (r *recovery) stream(

@@ -63,16 +63,6 @@ func newCallMetrics(registry *prometheus.Registry) *callMetrics {
 	return m
 }
 
-func (m *callMetrics) unary(
-	ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler,
-) (any, error) {
-	method, began := m.begin(info.FullMethod)
-	resp, err := handler(ctx, req)
-	m.end(ctx, method, began, err)
-
-	return resp, err
-}
-
 func (m *callMetrics) stream(
 	srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler,
 ) error {

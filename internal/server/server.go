@@ -85,9 +85,8 @@ func New(cfg Config, t *telemetry.Telemetry) (*Server, error) {
 	recovery := newRecovery(t)
 	s = &Server{
 		GRPC: grpc.NewServer(append(t.ServerOptions(),
-			// Recovery is innermost, so that the metrics see a panic as INTERNAL. They see
-			// what a fault does as if the service had done it.
-			grpc.ChainUnaryInterceptor(calls.unary, served.unary, faults.Unary, recovery.unary),
+			grpc.ChainUnaryInterceptor(around{calls, served, faults, recovery}.unary),
+			// The same for streams, from without to within.
 			grpc.ChainStreamInterceptor(calls.stream, served.stream, faults.Stream, recovery.stream),
 			grpc.KeepaliveParams(keepalive.ServerParameters{
 				MaxConnectionAge:      cfg.MaxConnectionAge, // 0 is infinity to gRPC too

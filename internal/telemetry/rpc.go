@@ -7,10 +7,12 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	otelcodes "go.opentelemetry.io/otel/codes"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 	"google.golang.org/grpc"
 	experimental "google.golang.org/grpc/experimental/opentelemetry"
+	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/stats/opentelemetry"
 	"google.golang.org/grpc/status"
@@ -43,15 +45,16 @@ func (t *Telemetry) ServerOptions() []grpc.ServerOption {
 	if !t.Traced() {
 		return nil
 	}
-	r := &receiver{tracer: t.spans.Tracer("github.com/evenkeel/evenkeel/internal/telemetry")}
+	r := &receiver{tracer: t.spans.Tracer("github.com/evenkeel/evenkeel/internal/telemetry"), sampler: t.sampler}
 
 	return []grpc.ServerOption{grpc.ChainUnaryInterceptor(r.unary), grpc.ChainStreamInterceptor(r.stream)}
 }
 
 // receiver makes spans of the RPCs that a server receives.
 type receiver struct {
-	tracer trace.Tracer
-	names  sync.Map // of spans, by full method name
+	tracer  trace.Tracer
+	sampler sdktrace.Sampler
+	names   sync.Map // of spans, by full method name
 }
 
 func (r *receiver) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
@@ -71,11 +74,17 @@ func (r *receiver) stream(srv any, stream grpc.ServerStream, info *grpc.StreamSe
 }
 
 func (r *receiver) begin(ctx context.Context, method string) (context.Context, trace.Span) {
-	ctx = propagator.Extract(ctx, incoming{ctx})
-	if strings.HasPrefix(method, probes) && !trace.SpanContextFromContext(ctx).IsValid() {
-		return ctx, noop.Span{}
+	name := r.name(method)
+	if (incoming{ctx}).Get(traceparent) != "" {
+		ctx = propagator.Extract(ctx, incoming{ctx})
 	}
-	ctx, span := r.tracer.Start(ctx, r.name(method), received...)
+	if !trace.SpanContextFromContext(ctx).IsValid() {
+		var begins bool
+		if ctx, begins = r.root(ctx, name, method); !begins {
+			return ctx, noop.Span{}
+		}
+	}
+	ctx, span := r.tracer.Start(ctx, name, received...)
 	if span.IsRecording() {
 		service, name, _ := strings.Cut(method[1:], "/")
 		span.SetAttributes(attribute.String("rpc.system", "grpc"),
@@ -85,8 +94,25 @@ func (r *receiver) begin(ctx context.Context, method string) (context.Context, t
 	return ctx, span
 }
 
-// probes are RPCs that begin no trace: a kubelet's, each second, of which nobody wants to read.
-const probes = "/grpc.health.v1.Health/"
+// root says whether an RPC begins a trace that is recorded. The tracer would ask the sampler, too, but makes a
+// span first, and of a hundred RPCs ninety-nine need none.
+func (r *receiver) root(ctx context.Context, name, method string) (context.Context, bool) {
+	if method == grpc_health_v1.Health_Check_FullMethodName || method == grpc_health_v1.Health_Watch_FullMethodName {
+		return ctx, false // a kubelet's, each second, and a channel's: of which nobody wants to read
+	}
+	id := newTraceID()
+	decided := r.sampler.ShouldSample(sdktrace.SamplingParameters{
+		ParentContext: ctx, TraceID: id, Name: name, Kind: trace.SpanKindServer,
+	})
+	if decided.Decision == sdktrace.Drop {
+		return ctx, false
+	}
+
+	return context.WithValue(ctx, rootKey{}, id), true
+}
+
+// traceparent is the header of W3C Trace Context.
+const traceparent = "traceparent"
 
 // received is what all spans of a server begin with.
 var received = []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindServer)}

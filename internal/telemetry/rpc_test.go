@@ -143,6 +143,32 @@ func TestAProbeBeginsNoTrace(t *testing.T) {
 	}
 }
 
+func TestAServerBeginsAsManyTracesAsTheSamplerSays(t *testing.T) {
+	for ratio, want := range map[float64]func(int) bool{
+		0: func(n int) bool { return n == 0 }, 1: func(n int) bool { return n == 400 },
+		0.25: func(n int) bool { return n > 50 && n < 150 }, // as below
+	} {
+		s := newSink()
+		tel := process(t, s, "rng", telemetry.Traces{Sampler: "parentbased_traceidratio", SamplerArg: ratio})
+		client := healthServer(t, tel)
+		for range 400 {
+			if _, err := client.List(t.Context(), &grpc_health_v1.HealthListRequest{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		traces := map[string]bool{}
+		for _, span := range flush(t, tel, s) {
+			traces[string(span.GetTraceId())] = true
+			if len(span.GetParentSpanId()) > 0 || len(span.GetSpanId()) != 8 {
+				t.Errorf("parent %x, span %x", span.GetParentSpanId(), span.GetSpanId())
+			}
+		}
+		if !want(len(traces)) {
+			t.Errorf("ratio %v: %d traces of 400 RPCs", ratio, len(traces))
+		}
+	}
+}
+
 func TestTheLoadBeginsAsManyTracesAsItShouldAndNoMore(t *testing.T) {
 	for _, c := range []struct {
 		sampler string

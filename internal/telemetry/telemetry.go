@@ -34,7 +34,8 @@ type Telemetry struct {
 	// Tracer is a tracer for spans that gRPC does not make by itself.
 	Tracer trace.TracerProvider
 
-	spans *sdktrace.TracerProvider // nil when there are none
+	spans   *sdktrace.TracerProvider // nil when there are none
+	sampler sdktrace.Sampler         // of the spans
 }
 
 // Identity says which process this is. What is empty is left out.
@@ -67,7 +68,8 @@ func Start(ctx context.Context, id Identity, cfg Config, w io.Writer) (*Telemetr
 	if cfg.Traces.Endpoint == "" {
 		return t, nil
 	}
-	spans, err := cfg.Traces.start(ctx, id)
+	t.sampler = cfg.Traces.sampler()
+	spans, err := cfg.Traces.start(ctx, id, t.sampler)
 	if err != nil {
 		return nil, err
 	}

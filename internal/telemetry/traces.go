@@ -2,8 +2,10 @@ package telemetry
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"net/url"
 	"os"
 
@@ -52,7 +54,7 @@ func (c *Traces) Validate() error {
 }
 
 // start begins to send spans.
-func (c *Traces) start(ctx context.Context, id Identity) (*sdktrace.TracerProvider, error) {
+func (c *Traces) start(ctx context.Context, id Identity, sampler sdktrace.Sampler) (*sdktrace.TracerProvider, error) {
 	described, err := describe(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("OTEL_RESOURCE_ATTRIBUTES: %w", err)
@@ -70,7 +72,8 @@ func (c *Traces) start(ctx context.Context, id Identity) (*sdktrace.TracerProvid
 		sdktrace.WithBatcher(exporter),
 		sdktrace.WithResource(described),
 		sdktrace.WithRawSpanLimits(limits),
-		sdktrace.WithSampler(c.sampler()),
+		sdktrace.WithSampler(sampler),
+		sdktrace.WithIDGenerator(identifiers{}),
 	), nil
 }
 
@@ -111,6 +114,40 @@ func (s loadSampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.Sampli
 	}
 
 	return s.Sampler.ShouldSample(p)
+}
+
+// identifiers are random, but for a trace whose number was needed before its first span: the context has that.
+type identifiers struct{}
+
+// rootKey is the key of such a number in a context.
+type rootKey struct{}
+
+// NewIDs are those of a trace and of its first span.
+func (identifiers) NewIDs(ctx context.Context) (trace.TraceID, trace.SpanID) {
+	id, ok := ctx.Value(rootKey{}).(trace.TraceID)
+	if !ok {
+		id = newTraceID()
+	}
+
+	return id, identifiers{}.NewSpanID(ctx, id)
+}
+
+// NewSpanID is that of another span.
+func (identifiers) NewSpanID(context.Context, trace.TraceID) (id trace.SpanID) {
+	for !id.IsValid() {
+		binary.NativeEndian.PutUint64(id[:], rand.Uint64())
+	}
+
+	return id
+}
+
+func newTraceID() (id trace.TraceID) {
+	for !id.IsValid() {
+		binary.NativeEndian.PutUint64(id[:8], rand.Uint64())
+		binary.NativeEndian.PutUint64(id[8:], rand.Uint64())
+	}
+
+	return id
 }
 
 // describe names the process with OpenTelemetry's semantic conventions. What the environment says
