@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/stats"
 
@@ -26,6 +27,7 @@ type call struct {
 	mu    sync.Mutex
 	tried int32
 	key   int32 // number of the key that it carries; keys.NoKey without one
+	trace trace.TraceID
 	first attempt
 	later []*attempt
 }
@@ -120,6 +122,7 @@ func (w watcher) HandleRPC(ctx context.Context, event stats.RPCStats) {
 		note(ctx, func(a *attempt) {
 			a.at = int64(event.BeginTime.Sub(w.base))
 			a.transparent = event.IsTransparentRetryAttempt
+			a.call.trace = traceOf(ctx)
 		})
 	case *stats.OutHeader:
 		now := w.now()

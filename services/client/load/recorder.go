@@ -35,6 +35,7 @@ type Recorder struct {
 
 	publisher publisher
 	totals    totals
+	exemplars exemplars
 }
 
 // shard is a part of the RPCs.
@@ -182,6 +183,9 @@ func (r *Recorder) end(c *call, err error) {
 		t.addAttempt(a, code == codes.OK && i == c.tried-1, int(c.key))
 	}
 	r.settle(c)
+	if code == codes.OK && c.trace.IsValid() {
+		r.exemplars.add(Exemplar{TraceID: c.trace.String(), Latency: time.Duration(latency), At: r.time(c.intended + latency)})
+	}
 }
 
 // notSent records an RPC that the generator did not send, and why.

@@ -3,6 +3,8 @@ package status
 import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/evenkeel/evenkeel/services/client/load"
 )
 
 // Metrics are the client's metrics, made of the totals at each scrape, so that they
@@ -61,9 +63,22 @@ func (m Metrics) Collect(metrics chan<- prometheus.Metric) {
 		count(attemptsDesc, t.FailedAttempts, "false")
 		count(transparentDesc, t.TransparentRetries)
 		metrics <- prometheus.MustNewConstMetric(connectionsDesc, prometheus.GaugeValue, float64(t.Connections), s.Name)
-		metrics <- prometheus.MustNewConstHistogram(latencyDesc, uint64(t.Latency.TotalCount()),
-			t.LatencySum.Seconds(), buckets(t.Latency), s.Name)
+		metrics <- withExemplars(prometheus.MustNewConstHistogram(latencyDesc, uint64(t.Latency.TotalCount()),
+			t.LatencySum.Seconds(), buckets(t.Latency), s.Name), s.Generator.Recorder.Exemplars())
 	}
+}
+
+// withExemplars gives each bucket the latest of the RPCs that are in it.
+func withExemplars(histogram prometheus.Metric, exemplars []load.Exemplar) prometheus.Metric {
+	if len(exemplars) == 0 {
+		return histogram
+	}
+	all := make([]prometheus.Exemplar, len(exemplars))
+	for i, e := range exemplars {
+		all[i] = prometheus.Exemplar{Value: e.Latency.Seconds(), Labels: prometheus.Labels{"trace_id": e.TraceID}, Timestamp: e.At}
+	}
+
+	return prometheus.MustNewMetricWithExemplars(histogram, all...)
 }
 
 // buckets is how many of the latencies, in microseconds, are within each bound.

@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -57,6 +58,9 @@ func (d *dice) Roll(ctx context.Context, _ *rngv1.RollRequest) (*rngv1.RollRespo
 	return &rngv1.RollResponse{Values: []int64{1}}, nil
 }
 
+// recordedSpan is of the trace that the first RPC of driven belongs to.
+var recordedSpan = trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{15: 1}, SpanID: trace.SpanID{7: 1}, TraceFlags: trace.FlagsSampled})
+
 // driven is a service that has been called 40 times, 10 of them in vain.
 func driven(t *testing.T, feed *load.Feed) []status.Service {
 	t.Helper()
@@ -89,6 +93,9 @@ func driven(t *testing.T, feed *load.Feed) []status.Service {
 		Call: func(ctx context.Context) error {
 			if calls++; calls == 40 {
 				stop()
+			}
+			if calls == 1 {
+				ctx = trace.ContextWithSpanContext(ctx, recordedSpan)
 			}
 			_, err := client.Roll(ctx, &rngv1.RollRequest{})
 
@@ -232,6 +239,18 @@ func TestTheMetricsAreThoseOfTheTotals(t *testing.T) {
 		return
 	}
 	t.Error("no latency")
+}
+
+func TestALatencyWhoseTraceIsRecordedLeadsToIt(t *testing.T) {
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(status.NewMetrics(driven(t, load.NewFeed())))
+	request := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+	request.Header.Set("Accept", "application/openmetrics-text; version=1.0.0")
+	w := httptest.NewRecorder()
+	promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true}).ServeHTTP(w, request)
+	if n := strings.Count(w.Body.String(), `# {trace_id="`+recordedSpan.TraceID().String()+`"}`); n != 1 {
+		t.Errorf("%d exemplars, want that of one RPC in\n%s", n, w.Body)
+	}
 }
 
 func TestTheSummaryIsATableForPeople(t *testing.T) {
