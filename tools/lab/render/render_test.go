@@ -85,7 +85,7 @@ func TestAnOverlayWithComponentsHasWhatTheyAddInANamespaceOfItsOwn(t *testing.T)
 		t.Errorf("the servers hang up: %t; the client retries: %t", aged, retries)
 	}
 	_, err = render.Load(overlays, "endpointslice+retires")
-	want := `overlay "endpointslice+retires": there is no component "retires": give one of keepalive, max-connection-age, retries`
+	want := `overlay "endpointslice+retires": there is no component "retires": give one of keepalive, max-connection-age, retries, tracing`
 	if err == nil || err.Error() != want {
 		t.Errorf("got:  %v\nwant: %s", err, want)
 	}
