@@ -7,7 +7,7 @@
 // in one bash, one after the other; the first that fails ends it.
 //
 // What changes from run to run may: the random parts of pods' names, the numbers of traces, and numbers, except that 0 is 0
-// and 100 is 100. A line "…" is any lines, or none.
+// and 100 % is 100 %. A line "…" is any lines, or none.
 package main
 
 import (
@@ -186,7 +186,7 @@ var (
 	pod   = regexp.MustCompile(`\b(rng|geoip|client)-[a-z0-9]{5,10}-[a-z0-9]{5}\b`) // of a Deployment
 	trace = regexp.MustCompile(`\b[0-9a-f]{32}\b`)
 	// exact are numbers that must be as they are. They are put into words before the others are made alike.
-	exact  = regexp.MustCompile(`(^|[^0-9A-Za-z.,])(0|100)($|[^0-9A-Za-z.,])`)
+	exact  = regexp.MustCompile(`(^|[^0-9A-Za-z.,])(100 %|0($|[^0-9A-Za-z.,]))`)
 	words  = strings.NewReplacer("100", "hundred", "0", "zero")
 	number = regexp.MustCompile(`[0-9]+([.,][0-9]+)*`)
 )

@@ -59,6 +59,7 @@ func TestWhatChangesFromRunToRunMay(t *testing.T) {
 		{`"traceId": "53923cc0c645d04417b573dab29436fd"`, `"traceId": "5618a2c1228fa831715f5ba5d89658d3"`},
 		{"  rng-878795f76-qsmbg   465   9 %", "  rng-549fb8ddd7-pncp9  2483  46 %"},
 		{"0.97 of it", "1.00 of it"},
+		{"  100  11 %", "  170  19 %"},
 	} {
 		if compare(step{want: c[:1]}, c[1:]) != nil {
 			t.Errorf("%q is not taken for %q", c[1], c[0])
