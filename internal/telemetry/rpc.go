@@ -39,8 +39,8 @@ func (t *Telemetry) DialOption() grpc.DialOption {
 // ServerOptions have a gRPC server make a span of each RPC, named as gRFC A72 has it, if there is somewhere to
 // send them. They go before other interceptors, so that those see the span.
 //
-// They are interceptors and not gRPC's own stats.Handler, which tells of messages, too, but
-// costs every RPC what only the sampled ones should (docs/performance.md).
+// They are interceptors and not gRPC's own stats.Handler, which tells of messages, too, but is called
+// several times for every RPC, sampled or not. docs/performance.md has what they cost.
 func (t *Telemetry) ServerOptions() []grpc.ServerOption {
 	if !t.Traced() {
 		return nil
