@@ -17,10 +17,10 @@ type Subchannels struct {
 
 // Names of the instruments in gRFC A94.
 const (
-	disconnections = "grpc.subchannel.disconnections"
-	succeeded      = "grpc.subchannel.connection_attempts_succeeded"
-	failed         = "grpc.subchannel.connection_attempts_failed"
-	open           = "grpc.subchannel.open_connections"
+	instrumentDisconnections = "grpc.subchannel.disconnections"
+	instrumentSucceeded      = "grpc.subchannel.connection_attempts_succeeded"
+	instrumentFailed         = "grpc.subchannel.connection_attempts_failed"
+	instrumentOpen           = "grpc.subchannel.open_connections"
 )
 
 // NewSubchannels registers the metrics.
@@ -30,13 +30,13 @@ func NewSubchannels(registry prometheus.Registerer) *Subchannels {
 	}
 	s := &Subchannels{
 		disconnections: counter("grpc_subchannel_disconnections_total",
-			"Connections that ended, by why (gRFC A94, "+disconnections+").", "grpc_target", "grpc_disconnect_error"),
+			"Connections that ended, by why (gRFC A94, "+instrumentDisconnections+").", "grpc_target", "grpc_disconnect_error"),
 		succeeded: counter("grpc_subchannel_connection_attempts_succeeded_total",
-			"Connections that were made (gRFC A94, "+succeeded+").", "grpc_target"),
+			"Connections that were made (gRFC A94, "+instrumentSucceeded+").", "grpc_target"),
 		failed: counter("grpc_subchannel_connection_attempts_failed_total",
-			"Connections that could not be made (gRFC A94, "+failed+").", "grpc_target"),
+			"Connections that could not be made (gRFC A94, "+instrumentFailed+").", "grpc_target"),
 		open: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "grpc_subchannel_open_connections", Help: "Open connections (gRFC A94, " + open + ").",
+			Name: "grpc_subchannel_open_connections", Help: "Open connections (gRFC A94, " + instrumentOpen + ").",
 		}, []string{"grpc_target"}),
 	}
 	registry.MustRegister(s.disconnections, s.succeeded, s.failed, s.open)
@@ -66,20 +66,20 @@ type recorder struct {
 // RecordInt64Count counts. Labels are those of the instrument: first the required, then the optional ones.
 func (r *recorder) RecordInt64Count(handle *estats.Int64CountHandle, n int64, labels ...string) {
 	switch handle.Descriptor().Name {
-	case disconnections:
+	case instrumentDisconnections:
 		why := label(handle.Descriptor(), labels, "grpc.disconnect_error")
 		r.metrics.disconnections.WithLabelValues(labels[0], why).Add(float64(n))
 		r.ended(why)
-	case succeeded:
+	case instrumentSucceeded:
 		r.metrics.succeeded.WithLabelValues(labels[0]).Add(float64(n))
-	case failed:
+	case instrumentFailed:
 		r.metrics.failed.WithLabelValues(labels[0]).Add(float64(n))
 	}
 }
 
 // RecordInt64UpDownCount counts up and down.
 func (r *recorder) RecordInt64UpDownCount(handle *estats.Int64UpDownCountHandle, n int64, labels ...string) {
-	if handle.Descriptor().Name == open {
+	if handle.Descriptor().Name == instrumentOpen {
 		r.metrics.open.WithLabelValues(labels[0]).Add(float64(n))
 	}
 }
