@@ -124,10 +124,12 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 func (s *Server) Run(ctx context.Context) error {
 	grpcDone := make(chan error, 1)
 	adminDone := make(chan error, 1)
+	// Before the first connection is accepted: health answers NOT_FOUND for a service
+	// that it has not been told of, and a connection may be waiting already.
+	s.sayServing(true)
 	go func() { grpcDone <- s.GRPC.Serve(s.listener) }()
 	go func() { adminDone <- s.Admin.Serve() }()
 
-	s.sayServing(true)
 	s.Admin.SetReady(true)
 	s.inspect.Start()
 	defer s.inspect.Close()
