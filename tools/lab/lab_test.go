@@ -219,7 +219,7 @@ func measure(t *testing.T, overlays ...string) map[string]results.Summary {
 			continue
 		}
 		sum := run.Summary(&got.Scenario)
-		if want := int64(900); sum.RPCs < want*95/100 || sum.RPCs > want*105/100 {
+		if want := int64(1200); sum.RPCs < want*95/100 || sum.RPCs > want*105/100 {
 			t.Errorf("%s: %d RPCs, want about %d", run.Overlay, sum.RPCs, want)
 		}
 		if sum.GracefulFailed != 0 {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -34,6 +35,11 @@ type restarted struct {
 
 func restart(t *testing.T, shell []string, image string) *restarted {
 	t.Helper()
+	// A shell cannot trap what it was started to ignore, and under nohup that is SIGHUP. What a Go program is notified
+	// of, its children do not ignore.
+	hangUps := make(chan os.Signal, 1)
+	signal.Notify(hangUps, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(hangUps) })
 	dir := t.TempDir()
 	reader, writer, err := os.Pipe()
 	if err != nil {
