@@ -2,6 +2,7 @@ package kustomize_test
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -231,6 +232,18 @@ func TestTheClientIsProbedOverItsAdminPort(t *testing.T) {
 			if probe == nil || probe.HTTPGet == nil || probe.HTTPGet.Path != want || probe.HTTPGet.Port != intstr.FromString("http-admin") {
 				t.Errorf("the probe of %s is %v, want HTTP on the port named http-admin", want, probe)
 			}
+		}
+	})
+}
+
+func TestTheClientOpensItsFrontDoorOnThePortNamedGRPC(t *testing.T) {
+	forEachDeployment(t, func(t *testing.T, _ variant, d *appsv1.Deployment) {
+		if d.Name != "client" {
+			return
+		}
+		want := strconv.Itoa(int(containerPort(t, d.Spec.Template.Spec.Containers[0], "grpc")))
+		if got := environment(d)["PORT"]; got != want {
+			t.Errorf("PORT is %q, and the port named grpc is %s", got, want)
 		}
 	})
 }

@@ -82,11 +82,7 @@ func TestAServiceReachesPortsByName(t *testing.T) {
 					t.Errorf("%s: port %s is %d, and the container's is %d", name, port.Name, port.Port, want)
 				}
 			}
-			want := []string{"grpc", "http-admin"}
-			if name == "client" {
-				want = []string{"http-admin"}
-			}
-			if !slices.Equal(names, want) {
+			if want := []string{"grpc", "http-admin"}; !slices.Equal(names, want) {
 				t.Errorf("%s has the ports %v, want %v", name, names, want)
 			}
 		}

@@ -3,7 +3,12 @@
 // trailer of an error.
 package servedby
 
-import "google.golang.org/grpc/metadata"
+import (
+	"context"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+)
 
 // Keys of the metadata.
 const (
@@ -19,4 +24,15 @@ func PodOf(md metadata.MD) string {
 	}
 
 	return ""
+}
+
+// Sign says who served the unary RPC of ctx, which ended with err. A response with a header is never retried (gRFC A6),
+// so an error carries it in its trailer, which makes it trailers-only.
+func Sign(ctx context.Context, by metadata.MD, err error) {
+	// Neither can fail before the handler has sent a header of its own, and then it does not matter.
+	if err != nil {
+		_ = grpc.SetTrailer(ctx, by)
+	} else {
+		_ = grpc.SetHeader(ctx, by)
+	}
 }

@@ -29,7 +29,7 @@ type around struct {
 func (a around) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	method, began := a.calls.begin(info.FullMethod)
 	resp, err := a.guarded(ctx, req, info, handler)
-	a.served.sign(ctx, err)
+	servedby.Sign(ctx, metadata.MD(a.served), err)
 	a.calls.end(ctx, method, began, err)
 
 	return resp, err
@@ -56,17 +56,6 @@ func servedBy(cfg Config) identification {
 	}
 
 	return identification(header)
-}
-
-// sign says it of a unary RPC. A response with a header is never retried (gRFC A6), so an error carries
-// who served in its trailer, which makes it trailers-only.
-func (id identification) sign(ctx context.Context, err error) {
-	// Neither can fail before the handler has sent a header of its own, and then it does not matter.
-	if err != nil {
-		_ = grpc.SetTrailer(ctx, metadata.MD(id))
-	} else {
-		_ = grpc.SetHeader(ctx, metadata.MD(id))
-	}
 }
 
 func (id identification) stream(

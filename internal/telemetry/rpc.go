@@ -18,6 +18,15 @@ import (
 	"google.golang.org/grpc/status"
 )
 
+// TraceOf is the number of the trace that a request is recorded in, "" if it is not.
+func TraceOf(ctx context.Context) string {
+	if span := trace.SpanContextFromContext(ctx); span.IsSampled() {
+		return span.TraceID().String()
+	}
+
+	return ""
+}
+
 // Traced says whether spans are made.
 func (t *Telemetry) Traced() bool { return t.spans != nil }
 

@@ -29,8 +29,8 @@ import (
 	"github.com/evenkeel/evenkeel/services/client/whereami"
 )
 
-// closeTimeout is how long readers of the admin port and the last telemetry may
-// take once the load has ended.
+// closeTimeout is how long requests to the ports may take once the load has ended, and
+// then the last telemetry.
 const closeTimeout = 3 * time.Second
 
 // Run drives the services until SIGTERM, SIGINT or the end of --duration, then waits
@@ -58,7 +58,11 @@ func (r *runCommand) Run(s *Strategies) error {
 	if err := c.connect(r, s); err != nil {
 		return err
 	}
-	if err := c.serve(r, s.Timeout); err != nil {
+	c.door.Timeout = s.Timeout
+	if err := c.openDoor(r); err != nil {
+		return err
+	}
+	if err := c.serve(r); err != nil {
 		return err
 	}
 	c.drive(ctx)
@@ -67,13 +71,21 @@ func (r *runCommand) Run(s *Strategies) error {
 }
 
 func (r *runCommand) identity(zone string) telemetry.Identity {
-	id := telemetry.Identity{Service: "client", Version: config.Version(), Pod: r.PodName, Node: r.NodeName, Zone: zone}
-	if id.Pod == "" {
-		// A host without a name drives as well as any other.
-		id.Pod, _ = os.Hostname()
-	}
+	return telemetry.Identity{Service: "client", Version: config.Version(), Pod: r.podName(), Node: r.NodeName, Zone: zone}
+}
 
-	return id
+func (r *runCommand) podName() string {
+	if r.PodName != "" {
+		return r.PodName
+	}
+	// A host without a name drives as well as any other.
+	host, _ := os.Hostname()
+
+	return host
+}
+
+func (r *runCommand) address(port int) string {
+	return net.JoinHostPort(r.BindAddress, strconv.Itoa(port))
 }
 
 // client is a process that drives services.
@@ -87,6 +99,7 @@ type client struct {
 	door        whereami.Door
 	conns       []*grpc.ClientConn
 	admin       *admin.Server
+	grpc        *whereami.Server
 	serving     sync.WaitGroup
 	adminErr    error
 	inspect     *inspect.Server
@@ -181,14 +194,12 @@ func callGeoIP(addresses []string) caller {
 
 // serve opens the admin port. The channels are there, so the client is ready: that
 // there are backends too is what it measures.
-func (c *client) serve(r *runCommand, timeout time.Duration) error {
+func (c *client) serve(r *runCommand) error {
 	c.telemetry.Registry.MustRegister(append(channel.Collectors(), status.NewMetrics(c.services))...)
-	address := net.JoinHostPort(r.BindAddress, strconv.Itoa(r.AdminPort))
-	server, err := admin.Listen(address, c.telemetry.Registry, c.telemetry.Logger)
+	server, err := admin.Listen(r.address(r.AdminPort), c.telemetry.Registry, c.telemetry.Logger)
 	if err != nil {
 		return err
 	}
-	c.door.Timeout = timeout
 	server.Handle("GET /{$}", c.live.ServePage(r.Controls))
 	server.Handle("GET /live", c.live.ServeStream())
 	if r.Controls {
@@ -205,6 +216,21 @@ func (c *client) serve(r *runCommand, timeout time.Duration) error {
 		return err
 	}
 	c.inspect.Start()
+
+	return nil
+}
+
+// openDoor opens the port of the front door over gRPC, if there is to be one.
+func (c *client) openDoor(r *runCommand) error {
+	if r.Port == nil {
+		return nil
+	}
+	server, err := whereami.Listen(r.address(*r.Port), c.door, r.podName(), c.telemetry.Logger, c.telemetry.ServerOptions()...)
+	if err != nil {
+		return err
+	}
+	server.Start()
+	c.grpc = server
 
 	return nil
 }
@@ -226,23 +252,27 @@ func (c *client) drive(ctx context.Context) {
 	c.telemetry.Logger.Info("stopped", "cause", context.Cause(ctx).Error())
 }
 
-// close ends what is open, the streams of frames first, for the admin port waits for them.
+// close ends what is open, the streams of frames first, for the admin port waits for them. The channels end when
+// nobody is left at the front door.
 func (c *client) close() {
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	ending, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	c.feed.Close()
 	var err error
 	if c.admin != nil {
 		c.admin.SetReady(false)
-		err = c.admin.Shutdown(ctx)
+		err = c.admin.Shutdown(ending)
 		c.serving.Wait()
 		err = errors.Join(err, c.adminErr)
 	}
+	c.grpc.Shutdown(ending)
 	for _, conn := range c.conns {
 		err = errors.Join(err, conn.Close())
 	}
 	c.inspect.Close()
-	if err := errors.Join(err, c.telemetry.Shutdown(ctx)); err != nil {
+	flushing, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	if err := errors.Join(err, c.telemetry.Shutdown(flushing)); err != nil {
 		// The load was driven and reported; that does not change it.
 		c.telemetry.Logger.Warn("not all was closed as it should be", "error", err)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,7 +13,14 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	health "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
+
 	"github.com/evenkeel/evenkeel/internal/loadreport"
+	"github.com/evenkeel/evenkeel/internal/servedby"
+	whereamiv1 "github.com/evenkeel/evenkeel/proto/whereami/v1"
 	"github.com/evenkeel/evenkeel/services/client/status"
 )
 
@@ -20,7 +28,8 @@ import (
 type running struct {
 	*process
 
-	base string
+	base string // of the admin port
+	door string // address of the front door over gRPC, if it is open
 	log  *bufio.Reader
 	rest sync.WaitGroup
 }
@@ -43,9 +52,12 @@ func start(t *testing.T, args ...string) *running {
 		if err != nil {
 			t.Fatalf("the log ended: %v %s", err, line)
 		}
-		var entry struct{ AdminAddress string }
+		var entry struct{ AdminAddress, GRPC string }
 		if err := json.Unmarshal(line, &entry); err != nil {
 			t.Fatalf("%s: %v", line, err)
+		}
+		if entry.GRPC != "" {
+			p.door = entry.GRPC
 		}
 		if entry.AdminAddress != "" {
 			p.base = "http://" + entry.AdminAddress
@@ -81,7 +93,7 @@ func (p *running) wait() (int, string) {
 func TestTheClientDrivesReportsAndEndsWellAtASignal(t *testing.T) {
 	address := serve(t)
 	p := start(t, "--rng-target="+address, "--geoip-target="+address, "--rng-rate=200", "--geoip-rate=50",
-		"--keys=uniform", `--rng-service-config={"loadBalancingConfig": [{"round_robin": {}}]}`)
+		"--timeout=20s", "--keys=uniform", `--rng-service-config={"loadBalancingConfig": [{"round_robin": {}}]}`)
 
 	if r := p.get(t, "/readyz"); r.StatusCode != http.StatusOK {
 		t.Errorf("/readyz: %s", r.Status)
@@ -104,7 +116,8 @@ func TestTheClientDrivesReportsAndEndsWellAtASignal(t *testing.T) {
 		if keyed != f.RPCs {
 			t.Errorf("%d of %d RPCs had a key", keyed, f.RPCs)
 		}
-		if f.Failed > 0 || (f.RPCs > 0 && f.Pods[0].Name != f.Service+"-0") || f.Connections != 1 {
+		// One without RPCs is of before the first, and there may be no connection yet.
+		if f.Failed > 0 || (f.RPCs > 0 && (f.Pods[0].Name != f.Service+"-0" || f.Connections != 1)) {
 			t.Errorf("%s", lines.Text())
 		}
 	}
@@ -148,10 +161,55 @@ func TestTheClientDrivesReportsAndEndsWellAtASignal(t *testing.T) {
 	}
 }
 
+func TestTheFrontDoorIsOpenByGRPCToo(t *testing.T) {
+	address := serve(t)
+	p := start(t, "--port=0", "--pod-name=client-0", "--rng-target="+address, "--geoip-target="+address, "--rate=1", "--timeout=30s")
+	conn, err := grpc.NewClient("passthrough:///"+p.door, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	var header metadata.MD
+	answer, err := whereamiv1.NewWhereamiServiceClient(conn).Locate(t.Context(), &whereamiv1.LocateRequest{}, grpc.Header(&header))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answer.GetPlace().GetAddress() != "127.0.0.1" || answer.GetServedBy()["geoip"] != "geoip-0" || servedby.PodOf(header) != "client-0" {
+		t.Errorf("%v, from %q", answer, header)
+	}
+
+	// Whoever watches its health hears of the end.
+	watching, stop := context.WithCancel(t.Context())
+	defer stop()
+	watch, err := health.NewHealthClient(conn).Watch(watching, &health.HealthCheckRequest{Service: "whereami.v1.WhereamiService"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if now, err := watch.Recv(); err != nil || now.GetStatus() != health.HealthCheckResponse_SERVING {
+		t.Errorf("%v %v", now, err)
+	}
+	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if now, err := watch.Recv(); err != nil || now.GetStatus() != health.HealthCheckResponse_NOT_SERVING {
+		t.Errorf("%v %v", now, err)
+	}
+	stop()
+	if code, _ := p.wait(); code != 0 {
+		t.Errorf("exit %d: %s", code, p.stderr.String())
+	}
+}
+
 func TestWithNobodyThereTheClientIsReadyAndSaysWhatFails(t *testing.T) {
-	p := start(t, "--rng-target=127.0.0.1:1", "--rate=50", "--duration=1s")
+	p := start(t, "--rng-target=127.0.0.1:1", "--rate=50")
 	if r := p.get(t, "/readyz"); r.StatusCode != http.StatusOK {
 		t.Errorf("/readyz: %s", r.Status)
+	}
+	frames := bufio.NewScanner(p.get(t, "/events").Body)
+	for frames.Scan() && !strings.Contains(frames.Text(), "UNAVAILABLE") {
+	}
+	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
 	}
 	code, summary := p.wait()
 	if code != 0 || !strings.Contains(summary, "rng failed: UNAVAILABLE ") || !strings.Contains(summary, "connection refused") {
@@ -168,15 +226,18 @@ func TestAfterItsDurationAClosedLoopEnds(t *testing.T) {
 	}
 }
 
-func TestAnAdminPortThatIsTakenIsAnErrorThatNamesIt(t *testing.T) {
+func TestAPortThatIsTakenIsAnErrorThatNamesIt(t *testing.T) {
 	p := start(t, "--rng-target=127.0.0.1:1", "--rate=1")
 	defer func() {
 		_ = p.Process.Signal(syscall.SIGINT)
 		p.wait()
 	}()
 	port := p.base[strings.LastIndex(p.base, ":")+1:]
-	code, _, stderr := run(t, nil, "--rng-target=127.0.0.1:1", "--bind-address=127.0.0.1", "--admin-port="+port)
-	if code != 1 || !strings.Contains(stderr, "client: admin port: ") || !strings.Contains(stderr, fmt.Sprint(":", port)) {
-		t.Errorf("exit %d: %s", code, stderr)
+	for flag, want := range map[string]string{"--admin-port=": "client: admin port: ", "--admin-port=0 --port=": "client: gRPC port: "} {
+		args := append([]string{"--rng-target=127.0.0.1:1", "--bind-address=127.0.0.1"}, strings.Fields(flag+port)...)
+		code, _, stderr := run(t, nil, args...)
+		if code != 1 || !strings.Contains(stderr, want) || !strings.Contains(stderr, fmt.Sprint(":", port)) {
+			t.Errorf("exit %d: %s", code, stderr)
+		}
 	}
 }

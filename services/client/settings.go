@@ -145,6 +145,7 @@ type runCommand struct {
 	Duration       time.Duration `default:"0s" help:"Stop after this long. 0s means at a signal."`
 
 	BindAddress string `placeholder:"IP" help:"Address to listen on. All of them by default."`
+	Port        *int   `placeholder:"PORT" help:"Port for gRPC: the front door, whereami.v1.WhereamiService. 0 takes a free one. Without it there is the one by HTTP alone."`
 	AdminPort   int    `default:"8080" help:"Port for HTTP: the page, /live, /control, /report, /events, /api/whereami, /metrics, /livez, /readyz. 0 takes a free one."`
 	Controls    bool   `default:"true" negatable:"" help:"Let the page change the load while it runs. Whoever reaches the port can."`
 
@@ -153,16 +154,16 @@ type runCommand struct {
 
 	Inspect inspect.Config `embed:""`
 
-	LoadSampleRatio float64          `default:"0.01" help:"Part of the RPCs of the load that begin a trace, 0 to 1, of those that --otel-traces-sampler has recorded. Requests to /api/whereami follow the sampler alone."`
+	LoadSampleRatio float64          `default:"0.01" help:"Part of the RPCs of the load that begin a trace, 0 to 1, of those that --otel-traces-sampler has recorded. Requests to the front door follow the sampler alone."`
 	Telemetry       telemetry.Config `embed:""`
 }
 
 func (r *runCommand) rngRate() float64   { return or(r.RngRate, r.Rate) }
 func (r *runCommand) geoipRate() float64 { return or(r.GeoIPRate, r.Rate) }
 
-func or(rate *float64, otherwise float64) float64 {
-	if rate != nil {
-		return *rate
+func or[N any](given *N, otherwise N) N {
+	if given != nil {
+		return *given
 	}
 
 	return otherwise
@@ -188,15 +189,19 @@ func (r *runCommand) Validate() error {
 			return fmt.Errorf("--bind-address: %q is not an IP address", r.BindAddress)
 		}
 	}
-
-	if p := r.Inspect.Port; p != 0 && p == r.AdminPort {
-		return fmt.Errorf("--inspect-port: %d is the admin port too: give each its own", p)
+	port := or(r.Port, 0)
+	if port != 0 && port == r.AdminPort {
+		return fmt.Errorf("--admin-port: %d is the gRPC port too: give each its own", port)
+	}
+	if p := r.Inspect.Port; p != 0 && (p == port || p == r.AdminPort) {
+		return fmt.Errorf("--inspect-port: %d is another port of this process: give each its own", p)
 	}
 
 	return cmp.Or(
 		config.InRange("concurrency", r.Concurrency, 1, load.MaxConcurrency),
 		config.InRange("max-in-flight", r.MaxInFlight, 1, 1_000_000),
 		config.InRange("frame", r.Frame, 10*time.Millisecond, 10*time.Second),
+		config.InRange("port", port, 0, 65535),
 		config.InRange("admin-port", r.AdminPort, 0, 65535),
 		config.InRange("load-sample-ratio", r.LoadSampleRatio, 0, 1),
 	)

@@ -68,7 +68,11 @@ func TestABadFlagIsOneLineThatNamesIt(t *testing.T) {
 		{"--bind-address", []string{target, "--bind-address=localhost"}},
 		{"--admin-port: 65536", []string{target, "--admin-port=65536"}},
 		{"--inspect-port: 65536", []string{target, "--inspect-port=65536"}},
-		{"--inspect-port: 8080 is the admin port too", []string{target, "--inspect-port=8080"}},
+		{"--inspect-port: 8080 is another port of this process", []string{target, "--inspect-port=8080"}},
+		{"--inspect-port: 9300 is another port of this process", []string{target, "--port=9300", "--inspect-port=9300"}},
+		{`--port: "grpc" is not a whole number`, []string{target, "--port=grpc"}},
+		{"--port: 65536 is out of range: give 0 to 65535", []string{target, "--port=65536"}},
+		{"--admin-port: 8080 is the gRPC port too", []string{target, "--port=8080"}},
 		{"--log-level", []string{target, "--log-level=loud"}},
 		{"--log-format", []string{target, "--log-format=xml"}},
 		{"--otel-exporter-otlp-endpoint", []string{target, "--otel-exporter-otlp-endpoint=jaeger"}},
@@ -110,12 +114,16 @@ func TestSettingsComeFromFlagsAndFromTheEnvironment(t *testing.T) {
 	t.Setenv("KEY_SKEW", "1.5")
 	t.Setenv("KEY_HEADER", "x-tenant")
 	t.Setenv("DNS_MIN_RESOLUTION_INTERVAL", "5s")
+	t.Setenv("PORT", "9300")
 	s, err := parse(t, "--geoip-target=geoip.other:9200")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if s.rng().Target != "dns:///rng:8081" || s.rng().ServiceConfig == "" || s.geoip().Target != "geoip.other:9200" {
 		t.Errorf("strategies: %+v", s.Strategies)
+	}
+	if s.Run.Port == nil || *s.Run.Port != 9300 {
+		t.Errorf("the gRPC port: %v", s.Run.Port)
 	}
 	if s.Run.rngRate() != 7.5 || s.Run.geoipRate() != 0 || s.Timeout.String() != "250ms" || s.dns().MinResolutionInterval.String() != "5s" {
 		t.Errorf("%+v", s)
@@ -132,7 +140,7 @@ func TestTheDefaultsAreThoseThatAreDocumented(t *testing.T) {
 	}
 	r := s.Run
 	if r.rngRate() != 100 || r.Concurrency != 64 || r.MaxInFlight != 10_000 || s.Timeout.String() != "1s" || r.Frame.String() != "100ms" ||
-		r.AdminPort != 8080 || s.DNSMinResolutionInterval.String() != "30s" || len(r.GeoIPAddresses) != len(resolvers) {
+		r.Port != nil || r.AdminPort != 8080 || s.DNSMinResolutionInterval.String() != "30s" || len(r.GeoIPAddresses) != len(resolvers) {
 		t.Errorf("%+v", s)
 	}
 	if want := (keys.Config{Keys: "none", KeyCount: 1000, KeySkew: 1.1, KeyHeader: "x-user-id"}); r.Keys != want {
@@ -145,7 +153,7 @@ func TestHelpNamesTheEnvironmentVariables(t *testing.T) {
 	if code != 0 {
 		t.Errorf("exit %d", code)
 	}
-	for _, want := range []string{"$RNG_TARGET", "$GEOIP_SERVICE_CONFIG", "$RATE", "$KUBERNETES_API", "$MAX_IN_FLIGHT", "$KEYS", "$KEY_HEADER"} {
+	for _, want := range []string{"$RNG_TARGET", "$GEOIP_SERVICE_CONFIG", "$RATE", "($PORT)", "whereami.v1.WhereamiService", "$KUBERNETES_API", "$MAX_IN_FLIGHT", "$KEYS", "$KEY_HEADER"} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("no %s in the help", want)
 		}

@@ -44,7 +44,7 @@ func (o overlay) shutsDown(t *testing.T) {
 	ended := o.end(t, pod.Name)
 	goAway := make(chan time.Time, 1)
 	// It takes longer than preStop, and less than the drain may.
-	stream := openStream(t, forward(t, o.name, pod.Name), preStop+4*time.Second, goAway)
+	stream := openStream(t, forward(t, o.name, "pod/"+pod.Name, 8081), preStop+4*time.Second, goAway)
 
 	deleted := time.Now()
 	must(t, "-n", o.name, "delete", "pod", pod.Name, "--wait=false")
@@ -100,10 +100,11 @@ func (o overlay) shutsDown(t *testing.T) {
 	}
 }
 
-// forward makes the gRPC port of a pod reachable, and returns the address. A forwarded connection is one to the pod itself.
-func forward(t *testing.T, namespace, pod string) string {
+// forward makes the port of a pod, or of one of a Deployment's, reachable, and returns the address. A forwarded connection is one to the
+// pod itself.
+func forward(t *testing.T, namespace, pod string, port int) string {
 	t.Helper()
-	command := exec.CommandContext(t.Context(), "kubectl", "-n", namespace, "port-forward", "pod/"+pod, ":8081")
+	command := exec.CommandContext(t.Context(), "kubectl", "-n", namespace, "port-forward", pod, fmt.Sprintf(":%d", port))
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGINT) }
 	command.WaitDelay = 5 * time.Second
 	out, err := command.StdoutPipe()

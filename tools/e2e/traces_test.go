@@ -13,6 +13,10 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	whereamiv1 "github.com/evenkeel/evenkeel/proto/whereami/v1"
 	"github.com/evenkeel/evenkeel/services/client/whereami"
 )
 
@@ -37,6 +41,7 @@ func TestTraces(t *testing.T) {
 			t.Errorf("%d attempts were repeated, and there was no need", story.retries)
 		}
 	})
+	t.Run("so it is by gRPC", func(t *testing.T) { o.tells(t, o.asksByGRPC(t)) })
 	t.Run("so it is in a rollout", func(t *testing.T) {
 		must(t, "-n", o.name, "rollout", "restart", "deployment/rng")
 		var asked []string
@@ -107,6 +112,26 @@ func (o overlay) asks(t *testing.T) string {
 	}
 
 	return answer.TraceID
+}
+
+// asksByGRPC does the same over gRPC.
+func (o overlay) asksByGRPC(t *testing.T) string {
+	t.Helper()
+	conn, err := grpc.NewClient("passthrough:///"+forward(t, o.name, "deployment/client", 9300), grpc.WithNoProxy(),
+		grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	answer, err := whereamiv1.NewWhereamiServiceClient(conn).Locate(t.Context(), &whereamiv1.LocateRequest{Ip: "8.8.8.8"})
+	if err != nil {
+		t.Fatalf("the front door: %v", err)
+	}
+	if answer.GetTraceId() == "" {
+		t.Fatalf("no trace of %v", answer)
+	}
+
+	return answer.GetTraceId()
 }
 
 // rollingOut says whether the pods of rng are being replaced.
@@ -227,7 +252,7 @@ func (o overlay) tells(t *testing.T, id string) story {
 // the pod that was chosen; and below each attempt what that pod says of it.
 func read(j jaegerTrace) (story, error) {
 	told := story{pods: map[string]string{}}
-	doors := j.children("", "GET /api/whereami")
+	doors := append(j.children("", "GET /api/whereami"), j.children("", "Recv.whereami.v1.WhereamiService.Locate")...)
 	if len(doors) != 1 || j.Processes[doors[0].Process].Service != "client" {
 		return told, fmt.Errorf("%d spans without one above them", len(doors))
 	}

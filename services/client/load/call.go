@@ -6,11 +6,11 @@ import (
 	"sync"
 	"time"
 
-	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/stats"
 
 	"github.com/evenkeel/evenkeel/internal/servedby"
+	"github.com/evenkeel/evenkeel/internal/telemetry"
 )
 
 // call is one RPC in flight. It is the RPC's context, so that carrying it costs no
@@ -26,8 +26,8 @@ type call struct {
 	// that reads the connection, even after the RPC has ended at its deadline.
 	mu    sync.Mutex
 	tried int32
-	key   int32 // number of the key that it carries; keys.NoKey without one
-	trace trace.TraceID
+	key   int32  // number of the key that it carries; keys.NoKey without one
+	trace string // that it is recorded in; "" without one
 	first attempt
 	later []*attempt
 }
@@ -122,7 +122,7 @@ func (w watcher) HandleRPC(ctx context.Context, event stats.RPCStats) {
 		note(ctx, func(a *attempt) {
 			a.at = int64(event.BeginTime.Sub(w.base))
 			a.transparent = event.IsTransparentRetryAttempt
-			a.call.trace = traceOf(ctx)
+			a.call.trace = telemetry.TraceOf(ctx)
 		})
 	case *stats.OutHeader:
 		now := w.now()

@@ -1,12 +1,9 @@
 package load
 
 import (
-	"context"
 	"slices"
 	"sync"
 	"time"
-
-	"go.opentelemetry.io/otel/trace"
 )
 
 // Exemplar is an RPC that succeeded and whose trace is recorded.
@@ -41,13 +38,4 @@ func (r *Recorder) Exemplars() []Exemplar {
 	defer r.exemplars.mu.Unlock()
 
 	return slices.Clone(r.exemplars.latest)
-}
-
-// traceOf is the trace that an RPC is recorded in; not valid if it is not.
-func traceOf(ctx context.Context) trace.TraceID {
-	if span := trace.SpanContextFromContext(ctx); span.IsSampled() {
-		return span.TraceID()
-	}
-
-	return trace.TraceID{}
 }

@@ -183,8 +183,8 @@ func (r *Recorder) end(c *call, err error) {
 		t.addAttempt(a, code == codes.OK && i == c.tried-1, int(c.key))
 	}
 	r.settle(c)
-	if code == codes.OK && c.trace.IsValid() {
-		r.exemplars.add(Exemplar{TraceID: c.trace.String(), Latency: time.Duration(latency), At: r.time(c.intended + latency)})
+	if code == codes.OK && c.trace != "" {
+		r.exemplars.add(Exemplar{TraceID: c.trace, Latency: time.Duration(latency), At: r.time(c.intended + latency)})
 	}
 }
 

@@ -77,28 +77,45 @@ func (b *backend) Roll(ctx context.Context, _ *rngv1.RollRequest) (*rngv1.RollRe
 	return &rngv1.RollResponse{Values: []int64{5}}, nil
 }
 
-// door is a front door to b.
-func door(t *testing.T, b *backend, options ...grpc.DialOption) Door {
+// serve serves what register registers, until the test ends.
+func serve(t *testing.T, register func(*grpc.Server), options ...grpc.ServerOption) net.Addr {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := grpc.NewServer()
-	rngv1.RegisterRngServiceServer(server, b)
-	geoipv1.RegisterGeoipServiceServer(server, b)
+	server := grpc.NewServer(options...)
+	register(server)
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = server.Serve(listener) })
-	conn, err := grpc.NewClient("passthrough:///"+listener.Addr().String(),
+	t.Cleanup(func() {
+		server.Stop()
+		serving.Wait()
+	})
+
+	return listener.Addr()
+}
+
+// dial is a channel, until the test ends.
+func dial(t *testing.T, address net.Addr, options ...grpc.DialOption) *grpc.ClientConn {
+	t.Helper()
+	conn, err := grpc.NewClient("passthrough:///"+address.String(),
 		append(options, grpc.WithTransportCredentials(insecure.NewCredentials()))...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		_ = conn.Close()
-		server.Stop()
-		serving.Wait()
-	})
+	t.Cleanup(func() { _ = conn.Close() })
+
+	return conn
+}
+
+// door is a front door to b.
+func door(t *testing.T, b *backend, options ...grpc.DialOption) Door {
+	t.Helper()
+	conn := dial(t, serve(t, func(s *grpc.Server) {
+		rngv1.RegisterRngServiceServer(s, b)
+		geoipv1.RegisterGeoipServiceServer(s, b)
+	}), options...)
 
 	return Door{GeoIP: conn, Rng: conn, Timeout: 10 * time.Second}
 }
@@ -195,12 +212,17 @@ func TestAFailureOfRngIsOne(t *testing.T) {
 	}
 }
 
+// atOnce answers, with nothing, and takes no time that a deadline could find too long.
+type atOnce struct{ grpc.ClientConnInterface }
+
+func (atOnce) Invoke(context.Context, string, any, any, ...grpc.CallOption) error { return nil }
+
 func TestAServiceThatDoesNotAnswerIsAGatewayTimeout(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
 	b := &backend{roll: func(context.Context) error { <-release; return nil }}
 	d := door(t, b)
-	d.Timeout = 50 * time.Millisecond
+	d.GeoIP, d.Timeout = atOnce{}, 50*time.Millisecond
 	if code, failure := ask[Failure](t, d, "/api/whereami?ip=8.8.8.8"); code != http.StatusGatewayTimeout || failure.Service != "rng" {
 		t.Errorf("%d %+v", code, failure)
 	}
@@ -250,11 +272,10 @@ func FuzzAddress(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, ip string) {
-		request := httptest.NewRequest(http.MethodGet, "/api/whereami?ip="+url.QueryEscape(ip), nil)
-		address, err := addressOf(request)
+		address, err := addressOf(ip, "192.0.2.1:1234")
 		if err != nil {
 			recorder := httptest.NewRecorder()
-			Door{}.ServeHTTP(recorder, request)
+			Door{}.ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/api/whereami?ip="+url.QueryEscape(ip), nil))
 			if recorder.Code != http.StatusBadRequest || !json.Valid(recorder.Body.Bytes()) {
 				t.Errorf("%q: %d %s", ip, recorder.Code, recorder.Body)
 			}
