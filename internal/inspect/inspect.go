@@ -14,6 +14,7 @@
 package inspect
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -83,7 +84,8 @@ func (s *Server) Start() {
 		return
 	}
 	s.serving.Go(func() {
-		if err := s.grpc.Serve(s.listener); err != nil {
+		// A Close may come before the beginning.
+		if err := s.grpc.Serve(s.listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 			// What the process is for goes on without it.
 			s.logger.Warn("inspect port", "error", err)
 		}

@@ -58,6 +58,27 @@ func TestHealthKnowsEveryServiceBeforeTheFirstConnectionIsAccepted(t *testing.T)
 	}
 }
 
+func TestAnEndThatComesBeforeTheBeginningIsNoFailure(t *testing.T) {
+	tel, err := telemetry.Start(t.Context(), telemetry.Identity{Service: "rng"}, telemetry.Config{}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(Config{BindAddress: "127.0.0.1", KeepaliveTime: time.Minute, KeepaliveTimeout: time.Minute}, tel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	// As when the drain's GracefulStop overtakes the goroutine that is to serve.
+	s.GRPC.Stop()
+	if err := s.Run(ctx); err != nil {
+		t.Error(err)
+	}
+	if err := tel.Shutdown(context.WithoutCancel(ctx)); err != nil {
+		t.Error(err)
+	}
+}
+
 // askingListener asks whenever the server is about to accept a connection.
 type askingListener struct {
 	net.Listener

@@ -32,20 +32,19 @@ func TestADrainingServerServesThroughTheDelayAndFinishesWhatIsInFlight(t *testin
 	<-headers
 	awaitStarted(t, p, 1)
 
+	signalled := time.Now() // the delay begins no earlier
 	p.signal(syscall.SIGTERM)
-	signalled := time.Now()
 	if got := <-watch; got != grpc_health_v1.HealthCheckResponse_NOT_SERVING {
 		t.Errorf("health during the drain: %v", got)
 	}
-	if got := readyz(t, p); got != http.StatusServiceUnavailable {
-		t.Errorf("/readyz during the drain delay: %d", got)
+	for readyz(t, p) == http.StatusOK { // it turns just after health
 	}
 	// Whoever has not heard yet may still come, on a new connection.
-	if _, err := rngv1.NewRngServiceClient(p.dial()).Roll(ctx, &rngv1.RollRequest{Max: new(int64(0))}); err != nil {
-		t.Errorf("a new connection during the drain delay: %v", err)
-	}
+	_, err := rngv1.NewRngServiceClient(p.dial()).Roll(ctx, &rngv1.RollRequest{Max: new(int64(0))})
 	if heard := time.Since(signalled); heard > 700*time.Millisecond {
 		t.Logf("the machine is too slow for the delay to have been seen: %v", heard)
+	} else if err != nil {
+		t.Errorf("a new connection during the drain delay: %v", err)
 	}
 
 	if err := <-inFlight; err != nil {
@@ -60,8 +59,8 @@ func TestAStreamLongerThanTheDrainTimeoutIsCutAndTheServerStillExits0(t *testing
 	p := start(t, "--drain-timeout=300ms")
 	stream := openStream(t, p)
 
-	p.signal(syscall.SIGTERM)
 	signalled := time.Now()
+	p.signal(syscall.SIGTERM)
 	if _, err := stream.Recv(); status.Code(err) != codes.Unavailable {
 		t.Errorf("the stream ended with %v, want UNAVAILABLE", err)
 	}

@@ -2,7 +2,6 @@ package server_test
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -19,6 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/evenkeel/evenkeel/internal/inspect/inspecttest"
 	faultv1 "github.com/evenkeel/evenkeel/proto/fault/v1"
 	rngv1 "github.com/evenkeel/evenkeel/proto/rng/v1"
 )
@@ -200,17 +200,7 @@ func TestAnInspectPortThatIsAnotherPortIsRefused(t *testing.T) {
 // startInspected runs a server with its inspect port open, and a connection to that.
 func startInspected(t *testing.T, args ...string) (*process, *grpc.ClientConn) {
 	t.Helper()
-	// 0 is no port here, so a free one is looked for.
-	free, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := free.Addr().String()
-	_ = free.Close()
-	_, port, err := net.SplitHostPort(address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	port, address := inspecttest.FreePort(t)
 	p := start(t, append(args, "--inspect-port="+port)...)
 	cc, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.WaitForReady(true))) // it opens just after the others

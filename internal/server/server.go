@@ -152,6 +152,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.Admin.Shutdown(closing); err != nil {
 		return err
 	}
+	if errors.Is(grpcErr, grpc.ErrServerStopped) {
+		grpcErr = nil // the drain was over before Serve had begun
+	}
 	if grpcErr != nil {
 		grpcErr = fmt.Errorf("gRPC port: %w", grpcErr)
 	}

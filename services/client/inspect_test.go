@@ -1,7 +1,6 @@
 package main
 
 import (
-	"net"
 	"slices"
 	"syscall"
 	"testing"
@@ -10,20 +9,12 @@ import (
 	channelz "google.golang.org/grpc/channelz/grpc_channelz_v1"
 	"google.golang.org/grpc/credentials/insecure"
 	reflection "google.golang.org/grpc/reflection/grpc_reflection_v1"
+
+	"github.com/evenkeel/evenkeel/internal/inspect/inspecttest"
 )
 
 func TestTheInspectPortShowsTheChannelsAndXDSAndHoldsNothingUp(t *testing.T) {
-	// 0 is no port here, so a free one is looked for.
-	free, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := free.Addr().String()
-	_ = free.Close()
-	_, port, err := net.SplitHostPort(address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	port, address := inspecttest.FreePort(t)
 	target := serve(t)
 	p := start(t, "--rng-target="+target, "--inspect-port="+port)
 	conn, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials()))

@@ -3,7 +3,6 @@ package channel_test
 import (
 	"context"
 	"net"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -11,8 +10,6 @@ import (
 
 	"github.com/miekg/dns"
 	"go.uber.org/goleak"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/evenkeel/evenkeel/services/client/channel"
@@ -182,26 +179,18 @@ func TestNamesAreLookedUpAtTheDNSServerThatWasGiven(t *testing.T) {
 	asked := &questions{types: map[string]int{}}
 	started := make(chan struct{})
 	names := &dns.Server{PacketConn: packets, Handler: asked, NotifyStartedFunc: func() { close(started) }}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	backend := grpc.NewServer()
-	grpc_health_v1.RegisterHealthServer(backend, health.NewServer())
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = names.ActivateAndServe() })
-	serving.Go(func() { _ = backend.Serve(listener) })
 	t.Cleanup(func() {
-		backend.Stop()
 		_ = names.Shutdown()
 		serving.Wait()
 	})
 	<-started
 
 	channel.DNS{Server: packets.LocalAddr().String(), MinResolutionInterval: time.Second}.Apply()
-	port := listener.Addr().(*net.TCPAddr).Port
+	backend, _ := start(t, &pod{names: []string{"rng-0"}})
 	conn, err := channel.New(channel.Strategy{
-		Target:        "dns:///rng-headless.lab.test.:" + strconv.Itoa(port),
+		Target:        "dns:///rng-headless.lab.test." + backend[strings.LastIndex(backend, ":"):],
 		ServiceConfig: `{"loadBalancingConfig": [{"round_robin": {}}]}`,
 	})
 	if err != nil {

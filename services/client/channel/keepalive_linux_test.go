@@ -3,13 +3,11 @@ package channel_test
 import (
 	"context"
 	"net"
-	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/evenkeel/evenkeel/services/client/channel"
@@ -18,16 +16,7 @@ import (
 // gRFC A18: with keepalive, data that is not acknowledged ends a connection when the keepalive timeout is over, which is
 // long before TCP itself gives up. The kernel says what it was told.
 func TestKeepaliveHasTheKernelGiveUpInItsTimeout(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	backend := grpc.NewServer()
-	grpc_health_v1.RegisterHealthServer(backend, health.NewServer())
-	var serving sync.WaitGroup
-	serving.Go(func() { _ = backend.Serve(listener) }) // until it is stopped
-	defer serving.Wait()
-	defer backend.Stop()
+	target, _ := start(t, &pod{names: []string{"rng-0"}})
 	for name, test := range map[string]struct {
 		keepalive channel.Keepalive
 		want      int // milliseconds; 0 is the kernel's own
@@ -37,7 +26,7 @@ func TestKeepaliveHasTheKernelGiveUpInItsTimeout(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var socket *net.TCPConn
-			conn, err := channel.New(channel.Strategy{Target: "passthrough:///" + listener.Addr().String()}, test.keepalive.DialOption(),
+			conn, err := channel.New(channel.Strategy{Target: target}, test.keepalive.DialOption(),
 				grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
 					c, err := new(net.Dialer).DialContext(ctx, "tcp", address)
 					if err == nil {

@@ -168,12 +168,7 @@ func TestAnRPCWhoseServerHasSentAHeaderIsNotRetried(t *testing.T) {
 }
 
 func TestAnAttemptWithoutAConnectionHasNoAddress(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = listener.Close() // nobody is there
-	r := record(t, listener.Addr().String(), "")
+	r := record(t, "127.0.0.1:1", "") // nobody is there
 	r.roll(t, 3, 10*time.Second)
 	r.end()
 
@@ -187,19 +182,32 @@ func TestAnAttemptWithoutAConnectionHasNoAddress(t *testing.T) {
 }
 
 func TestAnAttemptThatGetsNoAnswerIsKnownByItsAddress(t *testing.T) {
-	release := make(chan struct{})
-	_, address := startServer(t, func(context.Context) error {
-		<-release
+	arrived := make(chan struct{})
+	_, address := startServer(t, func(ctx context.Context) error {
+		close(arrived)
+		<-ctx.Done()
 
 		return nil
 	})
 	r := record(t, address, "")
-	r.roll(t, 1, 50*time.Millisecond)
-	close(release)
+	ctx, stop := context.WithCancel(t.Context())
+	g := &Generator{Recorder: r.Recorder, Concurrency: 1, Timeout: 10 * time.Second, Call: func(ctx context.Context) error {
+		stop()
+		// It is given up when it is there, however long that takes.
+		ctx, giveUp := context.WithCancel(ctx)
+		go func() {
+			<-arrived
+			giveUp()
+		}()
+		_, err := r.client.Roll(ctx, &rngv1.RollRequest{})
+
+		return err
+	}}
+	g.Run(ctx)
 	r.end()
 
 	totals := r.Totals()
-	if totals.ErrorsByCode["DEADLINE_EXCEEDED"] != 1 || len(totals.Pods) != 1 ||
+	if totals.ErrorsByCode["CANCELLED"] != 1 || len(totals.Pods) != 1 ||
 		totals.Pods[0].Name != "" || totals.Pods[0].Address != address || totals.Pods[0].FailedAttempts != 1 || totals.Pods[0].RPCs != 0 {
 		t.Errorf("%+v", totals)
 	}

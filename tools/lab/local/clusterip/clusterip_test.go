@@ -28,8 +28,8 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asServer) != "" {
-		serveWithoutReading()
+	if request := os.Getenv(asServer); request != "" {
+		serveWithoutReading(request)
 	}
 	goleak.VerifyTestMain(m)
 }

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 func TestAServerThatIsKilledLooksLikeItDoesWithoutAProxy(t *testing.T) {
@@ -39,7 +38,7 @@ func TestAServerThatIsKilledLooksLikeItDoesWithoutAProxy(t *testing.T) {
 func afterKill(t *testing.T, request string, connect func(*fixture, netip.AddrPort) *net.TCPConn) error {
 	t.Helper()
 	server := exec.Command(os.Args[0])
-	server.Env = append(os.Environ(), asServer+"=1")
+	server.Env = append(os.Environ(), fmt.Sprintf("%s=%q", asServer, request))
 	stdout, err := server.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +69,8 @@ func afterKill(t *testing.T, request string, connect func(*fixture, netip.AddrPo
 }
 
 // serveWithoutReading accepts connections and leaves what comes in them to the kernel.
-func serveWithoutReading() {
+// request is what each of them brings, in quotes.
+func serveWithoutReading(request string) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		panic(err)
@@ -82,17 +82,22 @@ func serveWithoutReading() {
 		if err != nil {
 			panic(err)
 		}
-		// Wait for the first byte, if one is to come, without taking it.
-		conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
-		raw, err := conn.(*net.TCPConn).SyscallConn()
-		if err != nil {
-			panic(err)
+		if request != `""` {
+			awaitFirstByte(conn)
 		}
-		raw.Read(func(fd uintptr) bool {
-			n, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK)
-			return n > 0 || err == nil
-		})
 		open = append(open, conn)
 		fmt.Println(len(open), "connected")
 	}
+}
+
+// awaitFirstByte does not take it.
+func awaitFirstByte(conn net.Conn) {
+	raw, err := conn.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		panic(err)
+	}
+	raw.Read(func(fd uintptr) bool {
+		n, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK)
+		return n > 0 || err == nil
+	})
 }

@@ -14,9 +14,6 @@ import (
 	"google.golang.org/grpc/resolver"
 	_ "google.golang.org/grpc/resolver/dns" // the scheme under test
 	"google.golang.org/grpc/serviceconfig"
-	corev1 "k8s.io/api/core/v1"
-
-	"github.com/evenkeel/evenkeel/tools/lab/local/apiserver"
 )
 
 func TestGosResolverFindsAServiceByEveryNameItHas(t *testing.T) {
@@ -46,13 +43,7 @@ func TestGosResolverIsToldThatANameDoesNotExist(t *testing.T) {
 }
 
 func TestGosResolverGetsALongListWhole(t *testing.T) {
-	store := apiserver.NewStore()
-	put(t, store, service("dns", "rng-headless", corev1.ClusterIPNone))
-	var want []string
-	for i := range 250 {
-		want = append(want, fmt.Sprintf("127.1.0.%d", i+1))
-	}
-	put(t, store, slice("dns", "rng-headless", "1", endpoints(want...)...))
+	store, want := many(t, 250)
 	got, err := goResolver(listen(t, store, Options{})).LookupHost(deadlined(t), "rng-headless")
 	slices.Sort(got)
 	slices.Sort(want)
