@@ -2,6 +2,7 @@ package whereami
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -63,7 +64,8 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 // Start begins to serve, and returns.
 func (s *Server) Start() {
 	s.serving.Go(func() {
-		if err := s.grpc.Serve(s.listener); err != nil {
+		// An end that comes before the beginning is no failure.
+		if err := s.grpc.Serve(s.listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 			// The load and the door over HTTP go on without it.
 			s.logger.Warn("gRPC port", "error", err)
 		}
