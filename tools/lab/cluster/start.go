@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -185,16 +184,5 @@ func (w *watch) stuck(deployment string) error {
 
 // each does something with all overlays at once, and joins the errors.
 func each(overlays []*render.Overlay, do func(*render.Overlay) error) error {
-	errs := make([]error, len(overlays))
-	var doing sync.WaitGroup
-	for i, o := range overlays {
-		doing.Go(func() {
-			if err := do(o); err != nil {
-				errs[i] = fmt.Errorf("overlay %s: %w", o.Name, err)
-			}
-		})
-	}
-	doing.Wait()
-
-	return errors.Join(errs...)
+	return atOnce(overlays, func(o *render.Overlay) string { return "overlay " + o.Name }, do)
 }

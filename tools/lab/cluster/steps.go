@@ -225,12 +225,17 @@ func (e *Environment) note(text string) {
 
 // eachPod does something with all pods at once, and joins the errors.
 func eachPod(pods []*corev1.Pod, do func(*corev1.Pod) error) error {
-	errs := make([]error, len(pods))
+	return atOnce(pods, func(pod *corev1.Pod) string { return "pod " + pod.Namespace + "/" + pod.Name }, do)
+}
+
+// atOnce does something with all of them at once, and joins the errors with their names.
+func atOnce[T any](all []T, name func(T) string, do func(T) error) error {
+	errs := make([]error, len(all))
 	var doing sync.WaitGroup
-	for i, pod := range pods {
+	for i, one := range all {
 		doing.Go(func() {
-			if err := do(pod); err != nil {
-				errs[i] = fmt.Errorf("pod %s/%s: %w", pod.Namespace, pod.Name, err)
+			if err := do(one); err != nil {
+				errs[i] = fmt.Errorf("%s: %w", name(one), err)
 			}
 		})
 	}

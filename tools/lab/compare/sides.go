@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/evenkeel/evenkeel/tools/lab/report"
 	"github.com/evenkeel/evenkeel/tools/lab/results"
 )
 
@@ -56,7 +57,7 @@ func ParseSide(arg string) (Side, error) {
 	if !labelled {
 		label = labelOf(s.Files[0])
 	}
-	if n := utf8.RuneCountInString(label); n < 1 || n > maxLabel || !utf8.ValidString(label) || strings.ContainsFunc(label, unprintable) {
+	if n := utf8.RuneCountInString(label); n < 1 || n > maxLabel || label != report.Printable(label) {
 		return Side{}, fmt.Errorf("label %q: want 1 to %d printable characters", label, maxLabel)
 	}
 	s.Label = label

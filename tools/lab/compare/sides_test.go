@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/evenkeel/evenkeel/tools/lab/report"
 	"github.com/evenkeel/evenkeel/tools/lab/results"
 )
 
@@ -67,7 +68,7 @@ func FuzzParseSide(f *testing.F) {
 			}
 			return
 		}
-		if n := utf8.RuneCountInString(s.Label); n < 1 || n > maxLabel || strings.ContainsFunc(s.Label, unprintable) {
+		if n := utf8.RuneCountInString(s.Label); n < 1 || n > maxLabel || s.Label != report.Printable(s.Label) {
 			t.Errorf("label %q", s.Label)
 		}
 		if len(s.Files) < 1 || len(s.Files) > MaxFiles {

@@ -6,11 +6,12 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 	"golang.org/x/term"
+
+	"github.com/evenkeel/evenkeel/tools/lab/report"
 )
 
 const (
@@ -52,11 +53,11 @@ func Table(w io.Writer, c *Comparison, width int) error {
 		if g.Control {
 			title += ", control: no fault was done to it"
 		}
-		out.WriteString("\n" + clean(title) + "\n" + c.rows(g.Rows, width, alarm))
+		out.WriteString("\n" + report.Printable(title) + "\n" + c.rows(g.Rows, width, alarm))
 		for _, p := range g.Phases {
 			legend = strings.TrimSuffix(legend, phaseLegend) + phaseLegend
 			if rows := slices.DeleteFunc(slices.Clone(p.Rows), same); len(rows) > 0 {
-				out.WriteString("\n" + indent + clean(phaseTitle(p)) + "\n" + c.rows(rows, width, alarm))
+				out.WriteString("\n" + indent + report.Printable(phaseTitle(p)) + "\n" + c.rows(rows, width, alarm))
 			}
 		}
 	}
@@ -67,10 +68,10 @@ func Table(w io.Writer, c *Comparison, width int) error {
 	for _, s := range c.Findings() {
 		out.WriteString(s.Title + "\n")
 		for _, line := range s.Lines {
-			out.WriteString(fill(clean(line), indent, width))
+			out.WriteString(report.Fill(report.Printable(line), indent, width))
 		}
 	}
-	out.WriteString("\n" + fill(c.Note(), "", width) + fill(c.Rule, "", width))
+	out.WriteString("\n" + report.Fill(c.Note(), "", width) + report.Fill(c.Rule, "", width))
 	if _, err := io.WriteString(w, out.String()); err != nil {
 		return fmt.Errorf("compare: %w", err)
 	}
@@ -88,19 +89,19 @@ func phaseTitle(p PhaseGroup) string {
 func heading(out *strings.Builder, c *Comparison, width int) {
 	t := newTable()
 	for _, s := range c.Sides {
-		t.AppendRow(table.Row{clean(s.Label), runs(len(s.Files)), clean(s.Files[0]) + more(len(s.Files)-1)})
+		t.AppendRow(table.Row{report.Printable(s.Label), runs(len(s.Files)), report.Printable(s.Files[0]) + more(len(s.Files)-1)})
 	}
-	out.WriteString(trimLines(t.Render()) + "\n")
+	out.WriteString(report.TrimLines(t.Render()) + "\n")
 	if len(c.Environment) > 0 {
 		out.WriteString("\nThe environment is not the same\n")
 		for _, d := range c.Environment {
-			out.WriteString(fill(clean(d.Name+": "+strings.Join(d.Values, " | ")), indent, width))
+			out.WriteString(report.Fill(report.Printable(d.Name+": "+strings.Join(d.Values, " | ")), indent, width))
 		}
 	}
 	if len(c.Mismatches) > 0 {
 		out.WriteString("\nThe experiment is not the same; what is common is compared\n")
 		for _, m := range c.Mismatches {
-			out.WriteString(fill(clean(m), indent, width))
+			out.WriteString(report.Fill(report.Printable(m), indent, width))
 		}
 	}
 	if len(c.Groups) == 0 {
@@ -146,7 +147,7 @@ func (c *Comparison) part(rows []Row, from, to int, alarm func(...any) string) s
 		shown = append(shown, k)
 	}
 	for i, k := range shown {
-		header = append(header, clean(c.Sides[k].Label), "")
+		header = append(header, report.Printable(c.Sides[k].Label), "")
 		configs = append(configs, table.ColumnConfig{Number: 2 + 2*i, Align: text.AlignRight, AlignHeader: text.AlignRight})
 	}
 	t.AppendHeader(header)
@@ -163,7 +164,7 @@ func (c *Comparison) part(rows []Row, from, to int, alarm func(...any) string) s
 		}
 		t.AppendRow(line)
 	}
-	return trimLines(t.Render()) + "\n"
+	return report.TrimLines(t.Render()) + "\n"
 }
 
 // mark is a cell's verdict in a character or two.
@@ -207,48 +208,4 @@ func (r *Row) spread(k int) string {
 		words = strings.TrimLeft(fmt.Sprintf("%s in %d of %d", words, len(c.Values), c.Runs), " ")
 	}
 	return words
-}
-
-// clean keeps a name from steering the terminal.
-func clean(name string) string {
-	return strings.Map(func(r rune) rune {
-		if unprintable(r) {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, name)
-}
-
-func unprintable(r rune) bool { return !unicode.IsPrint(r) }
-
-// fill breaks a line where its words meet; what follows is indented more.
-func fill(line, indent string, width int) string {
-	var out strings.Builder
-	out.WriteString(indent)
-	at, next := text.StringWidth(indent), indent+"  "
-	if indent == "" {
-		next = ""
-	}
-	for i, word := range strings.Fields(line) {
-		long := text.StringWidth(word)
-		switch {
-		case i > 0 && at+1+long > width:
-			out.WriteString("\n" + next)
-			at = text.StringWidth(next)
-		case i > 0:
-			out.WriteString(" ")
-			at++
-		}
-		out.WriteString(word)
-		at += long
-	}
-	return out.String() + "\n"
-}
-
-func trimLines(s string) string {
-	lines := strings.Split(s, "\n")
-	for i := range lines {
-		lines[i] = strings.TrimRight(lines[i], " ")
-	}
-	return strings.Join(lines, "\n")
 }

@@ -122,6 +122,9 @@ func (e *Experiment) Run(ctx context.Context) (*results.Results, error) {
 		return nil, because(ctx, err)
 	}
 	busy, steal := load.read()
+	for _, l := range listeners {
+		l.readLast(ctx)
+	}
 	hush()
 	listening.Wait()
 	cluster, err := e.Environment.Cluster(ctx)

@@ -21,6 +21,9 @@ import (
 // maxLine is more than any frame takes, in bytes.
 const maxLine = 4 << 20
 
+// lastReport bounds the wait for the client's last report.
+const lastReport = 10 * time.Second
+
 // listener follows what one overlay's client reports.
 type listener struct {
 	overlay  string
@@ -32,17 +35,18 @@ type listener struct {
 	mu           sync.Mutex
 	heard        []loadreport.Frame
 	last         map[string]time.Time // when the last frame of each service began
-	gaps         []string
+	doubts       []string
 	services     map[string]strategy
 	rpcs, failed int64
 }
 
 // strategy is a target, a service config and the keys of RPCs, as the client says that
-// it uses them.
+// it uses them, and whether somebody has changed its load.
 type strategy struct {
 	Target        string        `json:"target"`
 	ServiceConfig string        `json:"serviceConfig"`
 	Keys          *results.Keys `json:"keys"`
+	ChangedByHand bool          `json:"changedByHand"`
 }
 
 func newListener(env Environment, o *render.Overlay, progress Progress) (*listener, error) {
@@ -72,7 +76,7 @@ func (l *listener) listen(ctx context.Context) {
 }
 
 func (l *listener) follow(ctx context.Context) error {
-	if err := l.readStrategy(ctx); err != nil {
+	if err := l.readReport(ctx); err != nil {
 		return err
 	}
 	response, err := l.get(ctx, "/events"+l.since())
@@ -108,8 +112,20 @@ func (l *listener) since() string {
 	return "?since=" + url.QueryEscape(earliest.Format(time.RFC3339Nano))
 }
 
-// readStrategy asks what the client's targets are.
-func (l *listener) readStrategy(ctx context.Context) error {
+// readLast asks the client once more, when all has happened: somebody may have changed its load since.
+func (l *listener) readLast(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lastReport)
+	defer cancel()
+	if err := l.readReport(ctx); err != nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.doubts = append(l.doubts, fmt.Sprintf("%s: its client's last report is missing, which says whether its load was changed by hand: %v.",
+			l.overlay, err))
+	}
+}
+
+// readReport asks what the client's targets are, and whether its load is still the scenario's.
+func (l *listener) readReport(ctx context.Context) error {
 	response, err := l.get(ctx, "/report")
 	if err != nil {
 		return err
@@ -126,8 +142,11 @@ func (l *listener) readStrategy(ctx context.Context) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	before := l.services
 	l.services = map[string]strategy{}
 	for _, s := range report.Services {
+		// A client that was started again does not know what was done to the one before it.
+		s.ChangedByHand = s.ChangedByHand || before[s.Service].ChangedByHand
 		l.services[s.Service] = s.strategy
 	}
 
@@ -160,7 +179,7 @@ func (l *listener) take(f loadreport.Frame) {
 		return // it was heard before the stream broke off
 	}
 	if missing := f.Start.Sub(last).Seconds() - f.Seconds; known && missing > f.Seconds/2 {
-		l.gaps = append(l.gaps, fmt.Sprintf("%s: the client's report of %s lacks %.1f s before %s.",
+		l.doubts = append(l.doubts, fmt.Sprintf("%s: the client's report of %s lacks %.1f s before %s.",
 			l.overlay, f.Service, missing, f.Start.Format(time.TimeOnly)))
 	}
 	l.last[f.Service] = f.Start
@@ -212,6 +231,13 @@ func (l *listener) strategy(service string) strategy {
 func (l *listener) notes() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	out := slices.Clone(l.doubts)
+	for _, service := range slices.Sorted(maps.Keys(l.services)) {
+		if l.services[service].ChangedByHand {
+			out = append(out, fmt.Sprintf("%s: somebody changed the load of %s by hand while it ran: its figures are not of the scenario's load.",
+				l.overlay, service))
+		}
+	}
 
-	return slices.Clone(l.gaps)
+	return out
 }

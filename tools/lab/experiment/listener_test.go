@@ -128,3 +128,37 @@ func TestWhatTheClientSaysOfItsStrategyItsKeysAndItsFramesIsTaken(t *testing.T) 
 		t.Error(diff)
 	}
 }
+
+func TestAClientThatWasStartedAgainDoesNotHideThatItsLoadWasChanged(t *testing.T) {
+	reports := make(chan string, 2)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(<-reports))
+	}))
+	defer server.Close()
+	l := listenerOf(server)
+	reports <- `{"services": [{"service": "rng", "changedByHand": true}, {"service": "geoip", "changedByHand": true}]}`
+	reports <- `{"services": [{"service": "rng"}, {"service": "geoip"}]}`
+	l.readLast(t.Context())
+	l.readLast(t.Context())
+
+	want := []string{
+		"o: somebody changed the load of geoip by hand while it ran: its figures are not of the scenario's load.",
+		"o: somebody changed the load of rng by hand while it ran: its figures are not of the scenario's load.",
+	}
+	if diff := cmp.Diff(want, l.notes()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestALastReportThatIsMissingIsNoted(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	l := listenerOf(server)
+	l.readLast(t.Context())
+
+	want := []string{"o: its client's last report is missing, which says whether its load was changed by hand: " +
+		server.URL + "/report answers 404 Not Found."}
+	if diff := cmp.Diff(want, l.notes()); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -6,7 +6,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
@@ -64,8 +63,9 @@ const keyLegend = `same pod: share of RPCs on the pod of their key's RPC before,
 `
 
 // Table writes the scorecard of the service under fault for a terminal of width
-// columns, 100 if it is 0, and below it the phases in which RPCs failed or keys moved. It
-// uses colour only when w is a terminal and the environment does not forbid it.
+// columns, 100 if it is 0, and below it the phases in which RPCs failed or keys moved, and
+// what is to be known before trusting a figure. It uses colour only when w is a terminal and
+// the environment does not forbid it.
 func Table(w io.Writer, r *results.Results, width int) error {
 	if width <= 0 {
 		width = defaultWidth
@@ -78,7 +78,7 @@ func Table(w io.Writer, r *results.Results, width int) error {
 	if r.Keyed() {
 		out += keyLegend
 	}
-	out += "\n" + failuresByPhase(r, width) + movesByPhase(r, width) + controls(r)
+	out += "\n" + failuresByPhase(r, width) + movesByPhase(r, width) + controls(r) + notes(r, width)
 	if _, err := io.WriteString(w, out); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
@@ -109,7 +109,7 @@ func scores(r *results.Results, width int, alarm func(...any) string) string {
 			continue
 		}
 		sum := run.Summary(&r.Scenario)
-		line := table.Row{printable(run.Overlay)}
+		line := table.Row{Printable(run.Overlay)}
 		for k, c := range columns {
 			f := c.figure(&sum)
 			widths[k] = max(widths[k], text.LongestLineLen(f.Text))
@@ -127,7 +127,7 @@ func scores(r *results.Results, width int, alarm func(...any) string) string {
 	}
 	configs[0].WidthMax = max(narrowest, configs[0].WidthMax)
 	t.SetColumnConfigs(configs)
-	return trimLines(t.Render())
+	return TrimLines(t.Render())
 }
 
 // breakAtHyphen breaks an overlay's name where its words meet.
@@ -190,13 +190,13 @@ func byPhase(r *results.Results, width int, say func(*results.Run, *results.Phas
 				continue
 			}
 			if words := say(run, &run.Phases[i]); words != "" {
-				items = append(items, printable(run.Overlay)+" "+words)
+				items = append(items, Printable(run.Overlay)+" "+words)
 			}
 		}
 		if len(items) == 0 {
 			continue
 		}
-		name := printable(phase.Name)
+		name := Printable(phase.Name)
 		if phase.Graceful {
 			name += " *"
 		}
@@ -249,7 +249,7 @@ func controls(r *results.Results) string {
 		if sum.P99 != nil && (p99 == nil || *sum.P99 > *p99) {
 			p99 = sum.P99
 		}
-		if name := printable(run.Service); !slices.Contains(services, name) {
+		if name := Printable(run.Service); !slices.Contains(services, name) {
 			services = append(services, name)
 		}
 	}
@@ -260,20 +260,11 @@ func controls(r *results.Results) string {
 		strings.Join(services, ", "), Count(failed), Count(rpcs), orNone(p99, Number))
 }
 
-// printable keeps a name from steering the terminal.
-func printable(name string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, name)
-}
-
-func trimLines(s string) string {
-	lines := strings.Split(s, "\n")
-	for i := range lines {
-		lines[i] = strings.TrimRight(lines[i], " ")
+// notes are what a reader should know before trusting a figure.
+func notes(r *results.Results, width int) string {
+	var out strings.Builder
+	for _, note := range r.Notes {
+		out.WriteString("\n" + Fill("Note: "+Printable(note), "", width))
 	}
-	return strings.Join(lines, "\n")
+	return out.String()
 }

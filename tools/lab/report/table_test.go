@@ -112,3 +112,21 @@ func TestANameThatIsTooLongBreaksWhereItsWordsMeet(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatIsToBeKnownBeforeTrustingAFigureIsBelowTheTable(t *testing.T) {
+	r := sample()
+	r.Notes = []string{"clusterip: somebody changed the load of rng by hand while it ran: its figures are not of the scenario's load.", "a\x1b[2J"}
+	want := `
+Note: clusterip: somebody changed the load of rng by hand while it ran: its figures are not of the
+scenario's load.
+
+Note: a` + "\ufffd" + `[2J
+`
+	if out := written(t, r, 0); !strings.HasSuffix(out, want) {
+		t.Errorf("got:\n%s", out)
+	}
+	r.Notes = nil
+	if out := written(t, r, 0); strings.Contains(out, "Note") {
+		t.Errorf("got:\n%s", out)
+	}
+}
