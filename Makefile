@@ -94,7 +94,7 @@ test: ## Run the tests, with the race detector.
 
 .PHONY: test-browser
 test-browser: ## Test the report, the live page and what `make up` serves in a real browser (needs chromium).
-	go test -race -tags browser -timeout 10m ./tools/lab/report/... ./tools/lab/up/... ./services/client/live
+	go test -race -tags browser -timeout 10m ./internal/browsertest ./tools/lab/report/... ./tools/lab/up/... ./services/client/live
 
 .PHONY: test-rules
 test-rules: $(TOOLS)/prometheus ## Test the recording rules and the alerts with promtool, which it builds.

@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"net/http"
 
+	"github.com/evenkeel/evenkeel/internal/palette"
 	"github.com/evenkeel/evenkeel/services/client/load"
 )
 
@@ -14,8 +15,8 @@ import (
 var assets embed.FS
 
 var page = template.Must(template.New("page.html.tmpl").Funcs(template.FuncMap{
-	"style":   func(name string) template.CSS { return template.CSS(asset(name)) }, //nolint:gosec // our own file
-	"script":  func(name string) template.JS { return template.JS(asset(name)) },   //nolint:gosec // our own file
+	"style":   func(name string) template.CSS { return template.CSS(palette.CSS + asset(name)) }, //nolint:gosec // our own files
+	"script":  func(name string) template.JS { return template.JS(asset(name)) },                 //nolint:gosec // our own file
 	"rate":    func(rps float64) string { return fmt.Sprintf("%.1f", rps) },
 	"percent": func(share float64) string { return fmt.Sprintf("%.0f %%", 100*share) },
 }).ParseFS(assets, "assets/page.html.tmpl"))

@@ -39,7 +39,7 @@ func TestWithinFiveSecondsANewcomerSeesWhoAnswers(t *testing.T) {
 	w := newWorld(t, 3, 200, "round_robin")
 	begun := time.Now()
 	b := open(w, 1280, "light")
-	b.wait(5*time.Second-time.Since(begun), `document.querySelector(".finding").textContent.startsWith("3 pods get even shares (max/mean 1.")
+	b.Wait(5*time.Second-time.Since(begun), `document.querySelector(".finding").textContent.startsWith("3 pods get even shares (max/mean 1.")
 		&& `+lanes+` === 3 && document.querySelectorAll(".pods tbody tr").length === 3`)
 	if words := value[string](b, `document.querySelector("main").innerText`); !strings.Contains(words, `"round_robin"`) || !strings.Contains(words, "rng-headless") {
 		t.Errorf("no strategy on the page: %s", words)
@@ -61,18 +61,18 @@ func TestWithinFiveSecondsANewcomerSeesWhoAnswers(t *testing.T) {
 func TestARolloutIsShownAsItHappens(t *testing.T) {
 	w := newWorld(t, 3, 200, "round_robin")
 	b := open(w, 1280, "dark")
-	b.wait(10*time.Second, lanes+` === 3`)
+	b.Wait(10*time.Second, lanes+` === 3`)
 	for range 3 {
 		old := w.pods[0].name
 		w.replace(w.pods[0])
-		b.wait(10*time.Second, line("endpoints? removed", old))
-		b.wait(10*time.Second, line("endpoints? added", w.pods[2].name))
-		b.wait(10*time.Second, line("connections? opened", w.pods[2].name))
-		b.wait(10*time.Second, line("connections? closed( after GOAWAY NO_ERROR| .[^)]*.|)", old))
+		b.Wait(10*time.Second, line("endpoints? removed", old))
+		b.Wait(10*time.Second, line("endpoints? added", w.pods[2].name))
+		b.Wait(10*time.Second, line("connections? opened", w.pods[2].name))
+		b.Wait(10*time.Second, line("connections? closed( after GOAWAY NO_ERROR| .[^)]*.|)", old))
 	}
-	b.wait(15*time.Second, `[...document.querySelectorAll(".pods tbody tr:not(.gone)")].every(row => /rng-5d8f9c-00[456]/.test(row.innerText) && row.innerText.includes("known"))
+	b.Wait(15*time.Second, `[...document.querySelectorAll(".pods tbody tr:not(.gone)")].every(row => /rng-5d8f9c-00[456]/.test(row.innerText) && row.innerText.includes("known"))
 		&& document.querySelectorAll(".pods tbody tr.gone").length === 3 && `+lanes+` === 3`)
-	b.wait(15*time.Second, `document.querySelector(".finding").textContent.startsWith("3 pods get even shares")`)
+	b.Wait(15*time.Second, `document.querySelector(".finding").textContent.startsWith("3 pods get even shares")`)
 	listed := strings.Join(value[[]string](b, said), "\n")
 	if strings.Contains(listed, "failed") || value[string](b, `document.querySelector("[data-figure=failed]").textContent`) != "0" {
 		t.Errorf("RPCs failed in a rollout that leaves time: %s", listed)
@@ -87,8 +87,8 @@ func TestFailuresAreRedInTheMapInWordsAndInTheTable(t *testing.T) {
 	w := newWorld(t, 2, 200, "round_robin")
 	w.pods[1].fail.Store(true)
 	b := open(w, 1280, "light")
-	b.wait(20*time.Second, `/1 pod of 2 that are known gets everything; \d+ % of RPCs fail .INTERNAL./.test(document.querySelector(".finding").textContent)`)
-	b.wait(10*time.Second, said+`.some(line => / failed( in \d+ s)?: INTERNAL: the <b>dice<.b> are loaded$/.test(line))`)
+	b.Wait(20*time.Second, `/1 pod of 2 that are known gets everything; \d+ % of RPCs fail .INTERNAL./.test(document.querySelector(".finding").textContent)`)
+	b.Wait(10*time.Second, said+`.some(line => / failed( in \d+ s)?: INTERNAL: the <b>dice<.b> are loaded$/.test(line))`)
 	red := value[int](b, `(() => { const canvas = document.querySelector("canvas"), d = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
 		let n = 0; for (let i = 0; i < d.length; i += 4) if (d[i] === 192 && d[i + 1] === 38 && d[i + 2] === 15) n++; return n })()`)
 	if red < 20 {
@@ -102,29 +102,29 @@ func TestFailuresAreRedInTheMapInWordsAndInTheTable(t *testing.T) {
 func TestTheButtonsChangeTheRateThatIsMeasured(t *testing.T) {
 	w := newWorld(t, 2, 100, "round_robin")
 	b := open(w, 1280, "light")
-	b.wait(10*time.Second, `document.querySelector("[data-figure=rps]").textContent === "100"`)
-	b.do(chromedp.Click(chromedp.CSS(`[data-times="2"]`)))
-	b.wait(5*time.Second, `document.querySelector("output").textContent === "In force." && document.querySelector("[name=rate]").value === "200"`)
-	b.wait(15*time.Second, `document.querySelector("[data-figure=rps]").textContent === "200"`)
-	b.wait(5*time.Second, said+`.some(line => line.endsWith("load changed by hand: open loop, 200 RPCs/s, keys: none, values per RPC: 1"))`)
+	b.Wait(10*time.Second, `document.querySelector("[data-figure=rps]").textContent === "100"`)
+	b.Do(chromedp.Click(chromedp.CSS(`[data-times="2"]`)))
+	b.Wait(5*time.Second, `document.querySelector("output").textContent === "In force." && document.querySelector("[name=rate]").value === "200"`)
+	b.Wait(15*time.Second, `document.querySelector("[data-figure=rps]").textContent === "200"`)
+	b.Wait(5*time.Second, said+`.some(line => line.endsWith("load changed by hand: open loop, 200 RPCs/s, keys: none, values per RPC: 1"))`)
 	w.until("200 a second in the stream", func(u *live.ServiceUpdate) bool { return u.Load.ByHand && u.Figures.RPS > 195 && u.Figures.RPS < 205 })
 }
 
 func TestABadValueIsShownAsAnErrorAndChangesNothing(t *testing.T) {
 	w := newWorld(t, 1, 50, "round_robin")
 	b := open(w, 1280, "light")
-	b.wait(10*time.Second, lanes+` === 1`)
+	b.Wait(10*time.Second, lanes+` === 1`)
 	for name, want := range map[string]string{"rate": "rate: 1000000 is out of range: give 0 or 0.001 to 100000", "payload": "payload: 1000000 is out of range: give 1 to 1000"} {
 		field := fmt.Sprintf(`[name=%q]`, name)
 		enter := func(text string) {
 			value[bool](b, fmt.Sprintf(`(() => { const input = document.querySelector('%s'); input.focus(); input.value = ""; return true })()`, field))
-			b.do(chromedp.SendKeys(chromedp.CSS(field), text+kb.Enter))
+			b.Do(chromedp.SendKeys(chromedp.CSS(field), text+kb.Enter))
 		}
 		enter("1000000")
-		b.wait(5*time.Second, fmt.Sprintf(`document.querySelector("output").textContent === %q && document.querySelector("output").className === "alarm"
+		b.Wait(5*time.Second, fmt.Sprintf(`document.querySelector("output").textContent === %q && document.querySelector("output").className === "alarm"
 			&& document.querySelector('%s').getAttribute("aria-invalid") === "true"`, want, field))
 		enter("1")
-		b.wait(5*time.Second, `document.querySelector("output").textContent === "In force."`)
+		b.Wait(5*time.Second, `document.querySelector("output").textContent === "In force."`)
 	}
 	if plan := w.generator.Plan(); plan.Rate != 1 || plan.Payload != 1 {
 		t.Errorf("in force is %+v", plan)
@@ -134,40 +134,40 @@ func TestABadValueIsShownAsAnErrorAndChangesNothing(t *testing.T) {
 func TestEverythingCanBeDoneWithTheKeyboard(t *testing.T) {
 	w := newWorld(t, 3, 100, "round_robin")
 	b := open(w, 1280, "light")
-	b.wait(10*time.Second, lanes+` === 3`)
+	b.Wait(10*time.Second, lanes+` === 3`)
 	focused := func() string {
 		return value[string](b, `(() => { const e = document.activeElement; return e.name || e.id || e.dataset.times || e.className || e.tagName })()`)
 	}
 	var order []string
 	for range 30 {
-		b.do(chromedp.KeyEvent(kb.Tab))
+		b.Do(chromedp.KeyEvent(kb.Tab))
 		order = append(order, focused())
 		if order[len(order)-1] == "plot" && len(order) < 5 {
-			b.do(chromedp.KeyEvent(kb.ArrowRight), chromedp.KeyEvent(kb.ArrowDown))
-			b.wait(5*time.Second, `!document.getElementById("tip").hidden && /rng-5d8f9c-002, 127.*RPCs answered/s.test(document.getElementById("tip").innerText)`)
+			b.Do(chromedp.KeyEvent(kb.ArrowRight), chromedp.KeyEvent(kb.ArrowDown))
+			b.Wait(5*time.Second, `!document.getElementById("tip").hidden && /rng-5d8f9c-002, 127.*RPCs answered/s.test(document.getElementById("tip").innerText)`)
 			// The chosen second stays chosen while it moves to the left.
 			second := value[string](b, `document.querySelector("#tip b").textContent`)
 			place := value[string](b, `document.querySelector(".cell").style.transform`)
-			b.wait(10*time.Second, fmt.Sprintf(`document.querySelector(".cell").style.transform !== %q`, place))
+			b.Wait(10*time.Second, fmt.Sprintf(`document.querySelector(".cell").style.transform !== %q`, place))
 			if still := value[string](b, `document.querySelector("#tip b").textContent`); still != second {
 				t.Errorf("the second went from %s to %s by itself", second, still)
 			}
-			b.do(chromedp.KeyEvent(kb.Escape))
-			b.wait(5*time.Second, `document.getElementById("tip").hidden`)
+			b.Do(chromedp.KeyEvent(kb.Escape))
+			b.Wait(5*time.Second, `document.getElementById("tip").hidden`)
 		}
 		if order[len(order)-1] == "pause" {
-			b.do(chromedp.KeyEvent(" "))
-			b.wait(5*time.Second, `document.getElementById("pause").getAttribute("aria-pressed") === "true"`)
-			b.do(chromedp.KeyEvent(kb.Enter))
-			b.wait(5*time.Second, `document.getElementById("pause").getAttribute("aria-pressed") === "false"`)
+			b.Do(chromedp.KeyEvent(" "))
+			b.Wait(5*time.Second, `document.getElementById("pause").getAttribute("aria-pressed") === "true"`)
+			b.Do(chromedp.KeyEvent(kb.Enter))
+			b.Wait(5*time.Second, `document.getElementById("pause").getAttribute("aria-pressed") === "false"`)
 		}
 		if order[len(order)-1] == "theme" {
-			b.do(chromedp.KeyEvent(kb.Enter))
-			b.wait(5*time.Second, `document.documentElement.dataset.theme === "dark" && getComputedStyle(document.body).backgroundColor === "rgb(18, 22, 27)"`)
+			b.Do(chromedp.KeyEvent(kb.Enter))
+			b.Wait(5*time.Second, `document.documentElement.dataset.theme === "dark" && getComputedStyle(document.body).backgroundColor === "rgb(18, 22, 27)"`)
 		}
 		if order[len(order)-1] == "2" {
-			b.do(chromedp.KeyEvent(kb.Enter))
-			b.wait(5*time.Second, `document.querySelector("[name=rate]").value === "200"`)
+			b.Do(chromedp.KeyEvent(kb.Enter))
+			b.Wait(5*time.Second, `document.querySelector("[name=rate]").value === "200"`)
 		}
 		if order[len(order)-1] == "scroll" && len(order) > 10 {
 			break
@@ -191,53 +191,29 @@ func TestEverythingCanBeDoneWithTheKeyboard(t *testing.T) {
 func TestAHundredPodsFitAndAreAllThere(t *testing.T) {
 	w := newWorld(t, 100, 300, "round_robin")
 	b := open(w, 1280, "light")
-	b.wait(20*time.Second, `document.querySelectorAll(".pods tbody tr").length === 100 && `+lanes+` > 90`)
-	b.wait(20*time.Second, `document.querySelector(".finding").textContent.startsWith("100 pods get even shares")`)
+	b.Wait(20*time.Second, `document.querySelectorAll(".pods tbody tr").length === 100 && `+lanes+` > 90`)
+	b.Wait(20*time.Second, `document.querySelector(".finding").textContent.startsWith("100 pods get even shares")`)
 	for range 5 {
 		w.replace(w.pods[0])
 	}
-	b.wait(20*time.Second, `document.querySelectorAll(".pods tbody tr").length === 105`)
+	b.Wait(20*time.Second, `document.querySelectorAll(".pods tbody tr").length === 105`)
 	if high := value[int](b, `document.querySelector("canvas").clientHeight`); high > 600 {
 		t.Errorf("the map is %d high", high)
 	}
 	b.pictures("hundred")
 }
 
-// contrast lists the words whose colour is too near to what is behind them, by WCAG 2.2, 1.4.3 (AA).
-const contrast = `(() => {
-	const numbers = colour => colour.match(/[\d.]+/g).map(Number);
-	const luminance = ([r, g, b]) => { const [x, y, z] = [r, g, b].map(v => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4); return .2126 * x + .7152 * y + .0722 * z };
-	const behind = e => { for (; e; e = e.parentElement) { const c = numbers(getComputedStyle(e).backgroundColor); if (c.length < 4 || c[3] > 0) return c } return [255, 255, 255] };
-	const poor = new Set();
-	for (const e of document.querySelectorAll("body *")) {
-		if (!e.getClientRects().length || e.matches("script, style") || ![...e.childNodes].some(n => n.nodeType === 3 && n.data.trim())) continue;
-		const ink = luminance(numbers(getComputedStyle(e).color)), paper = luminance(behind(e));
-		const ratio = (Math.max(ink, paper) + .05) / (Math.min(ink, paper) + .05);
-		if (ratio < 4.5) poor.add(e.tagName + "." + e.className + " " + ratio.toFixed(2));
-	}
-	return [...poor] })()`
-
 func TestThePageFitsItsWindowAndItsWordsStandOutInBothThemes(t *testing.T) {
 	w := newWorld(t, 3, 200, "round_robin")
 	w.pods[0].fail.Store(true)
 	b := open(w, 1280, "light")
-	b.wait(20*time.Second, `document.querySelector(".finding").textContent.includes("fail") && document.querySelectorAll(".events .alarm").length > 0`)
+	b.Wait(20*time.Second, `document.querySelector(".finding").textContent.includes("fail") && document.querySelectorAll(".events .alarm").length > 0`)
 	for _, scheme := range []string{"light", "dark"} {
-		b.media(scheme)
 		for _, width := range []int64{390, 1280} {
-			b.do(chromedp.EmulateViewport(width, 1000))
-			b.wait(10*time.Second, fmt.Sprintf(`document.documentElement.clientWidth <= %d && document.querySelector("canvas").clientWidth === document.querySelector(".plot").clientWidth`, width))
-			if wide := value[int64](b, `document.documentElement.scrollWidth`); wide > width {
-				t.Errorf("the page is %d wide in a window of %d", wide, width)
-			}
-			// Only tables may be wider, in a box that scrolls.
-			wider := value[[]string](b, `[...document.querySelectorAll("body *")].filter(e => !e.closest(".scroll, .said") && e.getClientRects().length && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 80))`)
-			if len(wider) > 0 {
-				t.Errorf("at %d these reach out of the window: %q", width, wider)
-			}
-			if poor := value[[]string](b, contrast); len(poor) > 0 {
-				t.Errorf("%s at %d: too little contrast: %q", scheme, width, poor)
-			}
+			b.Window(width, scheme)
+			b.Wait(10*time.Second, fmt.Sprintf(`document.documentElement.clientWidth <= %d && document.querySelector("canvas").clientWidth === document.querySelector(".plot").clientWidth`, width))
+			b.Fits()
+			b.StandsOut()
 		}
 	}
 }
@@ -245,7 +221,7 @@ func TestThePageFitsItsWindowAndItsWordsStandOutInBothThemes(t *testing.T) {
 func TestThePageTakesUpTheStreamAgainWhenItsClientIsGone(t *testing.T) {
 	w := newWorld(t, 1, 50, "round_robin")
 	b := open(w, 1280, "light")
-	b.wait(10*time.Second, `document.getElementById("line").textContent === "live"`)
+	b.Wait(10*time.Second, `document.getElementById("line").textContent === "live"`)
 	w.end()
-	b.wait(10*time.Second, `document.getElementById("line").textContent === "the client does not answer; trying again"`)
+	b.Wait(10*time.Second, `document.getElementById("line").textContent === "the client does not answer; trying again"`)
 }

@@ -7,6 +7,8 @@ import (
 	"html/template"
 	"io"
 	"strings"
+
+	"github.com/evenkeel/evenkeel/internal/palette"
 )
 
 //go:embed assets
@@ -21,7 +23,7 @@ func Style() template.CSS {
 		// The name is our own: one that is not embedded cannot be released.
 		panic(err)
 	}
-	return template.CSS(text) //nolint:gosec // our own file
+	return template.CSS(palette.CSS + string(text)) //nolint:gosec // our own files
 }
 
 // JSON writes a comparison for machines.

@@ -17,10 +17,10 @@ import (
 	"github.com/evenkeel/evenkeel/tools/lab/results"
 )
 
-func (b *tab) fragment() string { b.Helper(); return value[string](b, `location.hash`) }
+func (b tab) fragment() string { b.Helper(); return value[string](b, `location.hash`) }
 
 // top is how far below the edge of the window a figure begins.
-func (b *tab) top(selector string) float64 {
+func (b tab) top(selector string) float64 {
 	b.Helper()
 	return value[float64](b, `document.querySelector("`+selector+`").getBoundingClientRect().top`)
 }
@@ -46,11 +46,11 @@ func TestALinkLeadsToItsMoment(t *testing.T) {
 	if got := line(); math.Abs(got-want) > 2 {
 		t.Errorf("the line is at %.1f px, want %.1f", got, want)
 	}
-	b.do(chromedp.MouseEvent("mouseMoved", 5, 5))
+	b.Do(chromedp.MouseEvent("mouseMoved", 5, 5))
 	if got := line(); math.Abs(got-want) > 2 {
 		t.Errorf("the line does not stay: %.1f px, want %.1f", got, want)
 	}
-	b.picture("moment.png")
+	b.Picture("moment.png")
 
 	b.visit("#overlay=clusterip&service=geoip")
 	if open := value[bool](b, `document.getElementById("run-8").closest("details").open`); !open || math.Abs(b.top("#run-8")) > 600 {
@@ -66,31 +66,31 @@ func TestALinkLeadsToItsMoment(t *testing.T) {
 
 func TestAClickOrEnterKeepsTheMomentForALink(t *testing.T) {
 	b := open(t, sample(), 1280, "light")
-	b.do(chromedp.ScrollIntoView(chromedp.CSS("#run-4 .plot")))
+	b.Do(chromedp.ScrollIntoView(chromedp.CSS("#run-4 .plot")))
 	x, y := b.cell("#run-4", 2, 20.1)
-	b.do(chromedp.MouseClickXY(x, y))
+	b.Do(chromedp.MouseClickXY(x, y))
 	if got, want := b.fragment(), "#overlay=api-watch&t=20"; got != want {
 		t.Errorf("a click leads to %s, want %s", got, want)
 	}
 	// The clipboard of the machine that runs the test is not ours to write.
-	b.do(chromedp.Evaluate[chromedp.Void](`navigator.clipboard.writeText = async text => { window.copied = text }`))
-	b.do(chromedp.Click(chromedp.CSS("#run-4 .copy")))
-	if got, want := value[string](b, `window.copied`), b.url+"#overlay=api-watch&t=20"; got != want {
+	b.Do(chromedp.Evaluate[chromedp.Void](`navigator.clipboard.writeText = async text => { window.copied = text }`))
+	b.Do(chromedp.Click(chromedp.CSS("#run-4 .copy")))
+	if got, want := value[string](b, `window.copied`), b.URL+"#overlay=api-watch&t=20"; got != want {
 		t.Errorf("the button copies %q, want %q", got, want)
 	}
 	if said := value[string](b, `document.getElementById("said").textContent`); said != "Link copied" {
 		t.Errorf("who listens is told %q", said)
 	}
-	b.do(chromedp.Evaluate[chromedp.Void](`navigator.clipboard.writeText = async () => { throw new Error("denied") }`))
-	b.do(chromedp.Click(chromedp.CSS("#run-5 .copy")))
+	b.Do(chromedp.Evaluate[chromedp.Void](`navigator.clipboard.writeText = async () => { throw new Error("denied") }`))
+	b.Do(chromedp.Click(chromedp.CSS("#run-5 .copy")))
 	if said := value[string](b, `document.getElementById("said").textContent`); said != "The link is in the address bar" || b.fragment() != "#overlay=dns-srv&t=20" {
 		t.Errorf("without a clipboard: %q, and %s in the address bar", said, b.fragment())
 	}
-	b.do(chromedp.Focus(chromedp.CSS("#run-2 .plot")), chromedp.KeyEvent(kb.Home), chromedp.KeyEvent(kb.ArrowRight), chromedp.KeyEvent(kb.Enter))
+	b.Do(chromedp.Focus(chromedp.CSS("#run-2 .plot")), chromedp.KeyEvent(kb.Home), chromedp.KeyEvent(kb.ArrowRight), chromedp.KeyEvent(kb.Enter))
 	if got, want := b.fragment(), "#overlay=dns-round-robin&t=0.25"; got != want {
 		t.Errorf("Enter leads to %s, want %s", got, want)
 	}
-	b.do(chromedp.KeyEvent(kb.Escape), chromedp.KeyEvent(kb.Escape))
+	b.Do(chromedp.KeyEvent(kb.Escape), chromedp.KeyEvent(kb.Escape))
 	if got, want := b.fragment(), "#overlay=dns-round-robin"; got != want {
 		t.Errorf("Escape leaves %s, want %s", got, want)
 	}
@@ -121,17 +121,17 @@ func TestTheSmallMapsShareTheirAxesAndOpenTheFullFigure(t *testing.T) {
 	if got[0].Numbers != "1234567" {
 		t.Errorf("the phases are %q, want 1234567", got[0].Numbers)
 	}
-	b.do(chromedp.Focus(chromedp.CSS(`.multiple[data-run="6"]`)), chromedp.KeyEvent(kb.Enter))
+	b.Do(chromedp.Focus(chromedp.CSS(`.multiple[data-run="6"]`)), chromedp.KeyEvent(kb.Enter))
 	if top := b.top("#run-6"); b.fragment() != "#overlay=endpointslice" || math.Abs(top) > 20 {
 		t.Errorf("Enter leads to %s, its figure at %.0f px", b.fragment(), top)
 	}
-	b.do(chromedp.ScrollIntoView(chromedp.CSS(`.multiple[data-run="2"] canvas`)))
+	b.Do(chromedp.ScrollIntoView(chromedp.CSS(`.multiple[data-run="2"] canvas`)))
 	place := value[[]float64](b, `(() => { const box = document.querySelector('.multiple[data-run="2"] canvas').getBoundingClientRect(); return [box.left + box.width / 2, box.top + 9] })()`)
-	b.do(chromedp.MouseEvent("mouseMoved", place[0], place[1]))
+	b.Do(chromedp.MouseEvent("mouseMoved", place[0], place[1]))
 	if tip := b.tip(); !strings.Contains(tip, r.Runs[2].Timeline.Pods[1].Name) || !strings.Contains(tip, "rolling update") && !strings.Contains(tip, "scale up") {
 		t.Errorf("a small map tells %q", tip)
 	}
-	b.do(chromedp.MouseClickXY(place[0], place[1]))
+	b.Do(chromedp.MouseClickXY(place[0], place[1]))
 	if got := b.fragment(); !strings.HasPrefix(got, "#overlay=dns-round-robin&t=3") {
 		t.Errorf("a click in the middle leads to %s, want some 36 s", got)
 	}
@@ -144,24 +144,24 @@ func TestTheRecordIsOneClickAway(t *testing.T) {
 	r := sample()
 	b := open(t, r, 1280, "light")
 	folder := t.TempDir()
-	_, err := chromedp.CallBrowser(b.ctx, browser.SetDownloadBehavior, browser.SetDownloadBehaviorParams{
+	_, err := chromedp.CallBrowser(b.Context, browser.SetDownloadBehavior, browser.SetDownloadBehaviorParams{
 		Behavior: browser.SetDownloadBehaviorBehaviorAllow, DownloadPath: folder, EventsEnabled: new(true),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	done := make(chan struct{}, 1)
-	if err := chromedp.ListenBrowser(b.ctx, func(event any) {
+	if err := chromedp.ListenBrowser(b.Context, func(event any) {
 		if e, ok := event.(*browser.EventDownloadProgress); ok && e.State == browser.DownloadProgressStateCompleted {
 			done <- struct{}{}
 		}
 	}); err != nil {
 		t.Fatal(err)
 	}
-	b.do(chromedp.Click(chromedp.CSS("#json")))
+	b.Do(chromedp.Click(chromedp.CSS("#json")))
 	select {
 	case <-done:
-	case <-b.ctx.Done():
+	case <-b.Context.Done():
 		t.Fatal("nothing was downloaded")
 	}
 	file, err := os.Open(filepath.Join(folder, "results.json"))

@@ -40,7 +40,7 @@ const painted = `(() => [...document.querySelectorAll("figure.run")].map(figure 
 func TestEachCellAndMarkStandsAtItsMoment(t *testing.T) {
 	r := sample()
 	b := open(t, r, 1400, "light")
-	b.do(chromedp.Click(chromedp.CSS("details.control summary")))
+	b.Do(chromedp.Click(chromedp.CSS("details.control summary")))
 	type row struct{ Cells, First, Off []float64 }
 	maps := value[[][]row](b, painted)
 	order := value[[]int](b, `[...document.querySelectorAll("figure.run")].map(f => Number(f.dataset.run))`)
@@ -95,7 +95,7 @@ func TestEachCellAndMarkStandsAtItsMoment(t *testing.T) {
 	if words := value[string](b, `document.querySelector(".run .plot svg").textContent`); !strings.Contains(words, "no RPC") || !strings.Contains(words, "killed") {
 		t.Errorf("the map of clusterip does not say that ready pods got nothing, or that one was killed: %s", words)
 	}
-	b.picture("light.png")
+	b.Picture("light.png")
 }
 
 // A bin may begin before a phase and end in it. What failed in it is drawn as the
@@ -157,13 +157,13 @@ func waits(run *results.Run, name string) (first, off *float64) {
 	return first, off
 }
 
-func (b *tab) tip() string {
+func (b tab) tip() string {
 	b.Helper()
 	return value[string](b, `document.getElementById("tip").hidden ? "" : [...document.getElementById("tip").children].map(e => e.textContent).join("; ")`)
 }
 
 // cell is where in the window a figure shows its pod of that number at a time.
-func (b *tab) cell(plot string, pod int, t float64) (x, y float64) {
+func (b tab) cell(plot string, pod int, t float64) (x, y float64) {
 	b.Helper()
 	place := value[[]float64](b, fmt.Sprintf(`(() => { const figure = document.querySelector(%q), plot = figure.querySelector(".plot"), box = plot.getBoundingClientRect();
 		const ticks = [...figure.querySelectorAll(".axis .tick")].map(t => [parseFloat(t.textContent), t.transform.baseVal[0].matrix.e]);
@@ -178,9 +178,9 @@ func TestAMapTellsItsFiguresToThePointerAndTheKeys(t *testing.T) {
 	if got := b.tip(); got != "" {
 		t.Errorf("the tip shows %q before anybody asked", got)
 	}
-	b.do(chromedp.ScrollIntoView(chromedp.CSS("#run-0 .plot")))
+	b.Do(chromedp.ScrollIntoView(chromedp.CSS("#run-0 .plot")))
 	x, y := b.cell("#run-0", 0, 0.1)
-	b.do(chromedp.MouseEvent("mouseMoved", x, y))
+	b.Do(chromedp.MouseEvent("mouseMoved", x, y))
 	pod := r.Runs[0].Timeline.Pods[0]
 	for _, want := range []string{pod.Name, "0.00–0.25 s, steady", "200 RPC/s (50 in 0.25 s)", "ready since before the scenario", "0 RPCs of this overlay failed here"} {
 		if got := b.tip(); !strings.Contains(got, want) {
@@ -190,20 +190,20 @@ func TestAMapTellsItsFiguresToThePointerAndTheKeys(t *testing.T) {
 	if n := value[int](b, `document.querySelectorAll(".cursor:not([hidden])").length`); n != len(r.Runs)*3/2 {
 		t.Errorf("the line goes through %d maps, want all %d, and the small ones", n, len(r.Runs))
 	}
-	b.picture("pointer.png")
-	b.do(chromedp.MouseEvent("mouseMoved", 5, 5))
+	b.Picture("pointer.png")
+	b.Do(chromedp.MouseEvent("mouseMoved", 5, 5))
 	if got := b.tip(); got != "" {
 		t.Errorf("the tip stays when the pointer leaves: %q", got)
 	}
-	b.do(chromedp.Focus(chromedp.CSS("#run-2 .plot")), chromedp.KeyEvent(kb.ArrowRight), chromedp.KeyEvent(kb.ArrowRight), chromedp.KeyEvent(kb.ArrowDown))
+	b.Do(chromedp.Focus(chromedp.CSS("#run-2 .plot")), chromedp.KeyEvent(kb.ArrowRight), chromedp.KeyEvent(kb.ArrowRight), chromedp.KeyEvent(kb.ArrowDown))
 	if got, want := b.tip(), r.Runs[2].Timeline.Pods[1].Name+"; 0.25–0.50 s, steady"; !strings.HasPrefix(got, want) {
 		t.Errorf("the keys lead to %q, want %q", got, want)
 	}
-	b.do(chromedp.KeyEvent(kb.End))
+	b.Do(chromedp.KeyEvent(kb.End))
 	if got, want := b.tip(), "71.75–72.00 s, scale down"; !strings.Contains(got, want) {
 		t.Errorf("End leads to %q, want %q", got, want)
 	}
-	b.do(chromedp.KeyEvent(kb.Escape))
+	b.Do(chromedp.KeyEvent(kb.Escape))
 	if got := b.tip(); got != "" {
 		t.Errorf("Escape leaves %q", got)
 	}
@@ -218,12 +218,12 @@ func TestWhatAFingerFindsStaysUntilItTapsElsewhere(t *testing.T) {
 			{Type: input.DispatchTouchEventTypeTouchStart, TouchPoints: []*input.TouchPoint{{X: x, Y: y}}},
 			{Type: input.DispatchTouchEventTypeTouchEnd, TouchPoints: []*input.TouchPoint{}},
 		} {
-			if _, err := chromedp.Call(b.ctx, input.DispatchTouchEvent, p); err != nil {
+			if _, err := chromedp.Call(b.Context, input.DispatchTouchEvent, p); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	b.do(chromedp.ScrollIntoView(chromedp.CSS("#run-6 .plot")))
+	b.Do(chromedp.ScrollIntoView(chromedp.CSS("#run-6 .plot")))
 	x, y := b.cell("#run-6", 4, 20)
 	touch(x, y)
 	run := r.Runs[6]
@@ -236,7 +236,7 @@ func TestWhatAFingerFindsStaysUntilItTapsElsewhere(t *testing.T) {
 	if wide := value[int64](b, `document.documentElement.scrollWidth`); wide > 390 {
 		t.Errorf("with the tip the page is %d wide in a window of 390", wide)
 	}
-	b.picture("touch.png")
+	b.Picture("touch.png")
 	touch(380, 5)
 	if got := b.tip(); got != "" {
 		t.Errorf("the tip stays after a tap elsewhere: %q", got)
@@ -249,7 +249,7 @@ func TestTheMapIsATableAsWell(t *testing.T) {
 	if n := value[int](b, `document.querySelectorAll(".lives table").length`); n != 0 {
 		t.Errorf("%d tables were made before anybody opened one", n)
 	}
-	b.do(chromedp.Evaluate[chromedp.Void](`new Promise(done => { const d = document.querySelector(".lives").closest("details"); d.addEventListener("toggle", () => done(), {once: true}); d.open = true })`, chromedp.EvalAwaitPromise))
+	b.Do(chromedp.Evaluate[chromedp.Void](`new Promise(done => { const d = document.querySelector(".lives").closest("details"); d.addEventListener("toggle", () => done(), {once: true}); d.open = true })`, chromedp.EvalAwaitPromise))
 	got := value[[][]string](b, `[...document.querySelector(".lives").querySelectorAll("tr")].map(r => [...r.cells].map(c => c.textContent))`)
 	run := &r.Runs[0]
 	if len(got) != len(run.Timeline.Pods)+1 {

@@ -9,6 +9,7 @@ import (
 	"html/template"
 	"io"
 
+	"github.com/evenkeel/evenkeel/internal/palette"
 	"github.com/evenkeel/evenkeel/tools/lab/results"
 )
 
@@ -23,8 +24,8 @@ var assets embed.FS
 var pageTemplate = template.Must(template.New("page.html.tmpl").Funcs(template.FuncMap{
 	"add":    func(a, b int) int { return a + b },
 	"list":   func(items ...any) []any { return items },
-	"style":  func(name string) template.CSS { return template.CSS(asset(name)) }, //nolint:gosec // our own file
-	"script": func(name string) template.JS { return template.JS(asset(name)) },   //nolint:gosec // our own file
+	"style":  func(name string) template.CSS { return template.CSS(palette.CSS + asset(name)) }, //nolint:gosec // our own files
+	"script": func(name string) template.JS { return template.JS(asset(name)) },                 //nolint:gosec // our own file
 }).ParseFS(assets, "assets/page.html.tmpl"))
 
 func asset(name string) string {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/evenkeel/evenkeel/internal/palette"
 	"github.com/evenkeel/evenkeel/tools/lab/results"
 )
 
@@ -67,7 +68,7 @@ func TestThePageAsksNoOtherHostForAnything(t *testing.T) {
 			t.Errorf("the page refers to %q", m[0])
 		}
 	}
-	if found := regexp.MustCompile(`@import|url\(`).FindString(asset("report.css")); found != "" {
+	if found := regexp.MustCompile(`@import|url\(`).FindString(palette.CSS + asset("report.css")); found != "" {
 		t.Errorf("the style sheet has %s", found)
 	}
 }

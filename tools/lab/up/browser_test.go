@@ -5,7 +5,6 @@ package up_test
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -16,21 +15,17 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/emulation"
-	"github.com/chromedp/cdproto/log"
-	"github.com/chromedp/cdproto/network"
-	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+
+	"github.com/evenkeel/evenkeel/internal/browsertest"
 )
 
-// This test opens the page of a real lab in Chromium. UP_SCREENSHOTS names a folder to keep the pictures in that it
-// takes.
+// This test opens the page of a real lab in Chromium.
 
 // lab is a lab that runs as a process of its own.
 type lab struct {
@@ -115,86 +110,29 @@ func (l *lab) report(overlay string) report {
 	return all.Services[i]
 }
 
-// tab is the page in a browser of its own, and what the browser had to say of it.
-type tab struct {
-	*testing.T
-	ctx context.Context
+// tab is the page in a browser of its own.
+type tab struct{ *browsertest.Tab }
 
-	mu         sync.Mutex
-	complaints []string
-}
-
-func open(t *testing.T, at string) *tab {
+func open(t *testing.T, at string) tab {
 	t.Helper()
-	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
-		chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("hide-scrollbars", true))
-	ctx, stop := context.WithTimeout(context.Background(), 3*time.Minute)
-	t.Cleanup(stop)
-	allocator, free := chromedp.NewExecAllocator(ctx, options...)
-	t.Cleanup(free)
-	ctx, closeTab := chromedp.NewContext(allocator)
-	t.Cleanup(closeTab)
-	b := &tab{T: t, ctx: ctx}
-	t.Cleanup(func() {
-		if err := chromedp.Cancel(ctx); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := chromedp.Listen(ctx, b.hear); err != nil {
-		t.Fatal(err)
-	}
-	b.do(chromedp.EmulateViewport(1280, 1000), chromedp.Navigate(at))
-	t.Cleanup(func() {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		if len(b.complaints) > 0 {
-			t.Errorf("the browser complains: %q", b.complaints)
-		}
-	})
 
-	return b
+	return tab{browsertest.Open(t, browsertest.Page{
+		URL: at, Width: 1280, Scheme: "light",
+		Own: func(asked string) bool {
+			u, err := url.Parse(asked)
+
+			return err == nil && (u.Hostname() == "127.0.0.1" || strings.HasSuffix(u.Hostname(), ".localhost"))
+		},
+	})}
 }
 
-func (b *tab) hear(event any) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	switch e := event.(type) {
-	case *runtime.EventConsoleAPICalled:
-		b.complaints = append(b.complaints, fmt.Sprintf("console.%s", e.Type))
-	case *runtime.EventExceptionThrown:
-		b.complaints = append(b.complaints, e.ExceptionDetails.Text)
-	case *log.EventEntryAdded:
-		b.complaints = append(b.complaints, e.Entry.Text)
-	case *network.EventRequestWillBeSent:
-		u, err := url.Parse(e.Request.URL)
-		if err == nil && u.Scheme != "data" && u.Hostname() != "127.0.0.1" && !strings.HasSuffix(u.Hostname(), ".localhost") {
-			b.complaints = append(b.complaints, "it asks for "+e.Request.URL)
-		}
-	}
-}
-
-func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
-	b.Helper()
-	if err := chromedp.Do(b.ctx, steps...); err != nil {
-		b.Fatal(err)
-	}
-}
-
-// await waits until an expression is true in the page.
-func (b *tab) await(expression string) {
-	b.Helper()
-	if _, err := chromedp.Run(b.ctx, chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(time.Minute))); err != nil {
-		text, _ := chromedp.Run(b.ctx, chromedp.Evaluate[string](`document.querySelector("main").innerText`))
-		b.Fatalf("%s: %v\n%s", expression, err, text)
-	}
-}
+// await waits until an expression is true in the page. Real pods take their time.
+func (b tab) await(expression string) { b.Helper(); b.Wait(time.Minute, expression) }
 
 // frames are the documents within the page. Being of other origins, they are targets of their own.
-func (b *tab) frames() map[string]bool {
+func (b tab) frames() map[string]bool {
 	b.Helper()
-	targets, err := chromedp.Targets(b.ctx)
+	targets, err := chromedp.Targets(b.Context)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -210,37 +148,25 @@ func (b *tab) frames() map[string]bool {
 
 // pictures takes what is in the window at two widths in both themes, if pictures are wanted. The page may not be wider
 // than the window in any case.
-func (b *tab) pictures(name string) {
+func (b tab) pictures(name string) {
 	b.Helper()
-	folder := os.Getenv("UP_SCREENSHOTS")
 	for _, width := range []int64{390, 1280} {
 		for _, scheme := range []string{"light", "dark"} {
-			_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-				Media: "screen", Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
-			})
-			if err != nil {
-				b.Fatal(err)
-			}
-			b.do(chromedp.EmulateViewport(width, 1000))
+			b.Window(width, scheme)
 			b.await(fmt.Sprintf("innerWidth === %d && document.documentElement.scrollWidth <= innerWidth", width))
-			if folder == "" {
+			if os.Getenv(browsertest.Screenshots) == "" {
 				continue
 			}
 			// Documents of other origins are drawn when it is their turn, and nothing says when that was.
-			drawn := chromedp.Evaluate[bool](`new Promise(r => setTimeout(() => r(true), 1500))`, chromedp.EvalAwaitPromise)
-			if _, err := chromedp.Run(b.ctx, drawn); err != nil {
-				b.Fatal(err)
-			}
-			picture, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+			browsertest.Value[bool](b.Tab, `new Promise(r => setTimeout(() => r(true), 1500))`)
+			picture, err := chromedp.Run(b.Context, chromedp.CaptureScreenshot())
 			if err != nil {
 				b.Fatal(err)
 			}
-			if err := os.WriteFile(filepath.Join(folder, fmt.Sprintf("%s-%d-%s.png", name, width, scheme)), picture, 0o600); err != nil {
-				b.Fatal(err)
-			}
+			b.Keep(fmt.Sprintf("%s-%d-%s.png", name, width, scheme), picture)
 		}
 	}
-	b.do(chromedp.EmulateViewport(1280, 1000))
+	b.Window(1280, "light")
 }
 
 func TestTheButtonsOfThePageDoToRealPodsWhatTheySay(t *testing.T) {
@@ -264,7 +190,7 @@ func TestTheButtonsOfThePageDoToRealPodsWhatTheySay(t *testing.T) {
 	before := l.report("endpointslice")
 
 	// A rolling update of all overlays, by a click.
-	b.do(chromedp.Click(chromedp.CSS(`[data-overlay=all] [data-step*=rollout]`)))
+	b.Do(chromedp.Click(chromedp.CSS(`[data-overlay=all] [data-step*=rollout]`)))
 	b.await(firstRow + `.endsWith("allroll out")`)
 	b.await(slice + `.querySelector(".pods").textContent.includes("rolling update")`)
 	b.pictures("rollout")
@@ -280,15 +206,15 @@ func TestTheButtonsOfThePageDoToRealPodsWhatTheySay(t *testing.T) {
 	}
 
 	// What is down is so until the button is pressed again; by the keyboard too, and for one overlay only.
-	b.do(chromedp.Focus(chromedp.CSS(`[data-overlay=clusterip] [data-toggle=dns]`)), chromedp.KeyEvent(kb.Enter))
+	b.Do(chromedp.Focus(chromedp.CSS(`[data-overlay=clusterip] [data-toggle=dns]`)), chromedp.KeyEvent(kb.Enter))
 	b.await(`document.querySelector("[data-overlay=clusterip] .faults").textContent === "DNS down"`)
 	b.await(slice + `.querySelector(".faults").textContent === "" && ` + all + `.querySelector("[data-toggle=dns]").ariaPressed === "false"`)
-	b.do(chromedp.KeyEvent(" "))
+	b.Do(chromedp.KeyEvent(" "))
 	b.await(firstRow + `.endsWith("clusteripDNS up") && ` + nothing)
 
 	// Two presses are two pods.
 	more := chromedp.CSS(`[data-overlay=endpointslice] [data-scale="1"]`)
-	b.do(chromedp.Click(more), chromedp.Click(more))
+	b.Do(chromedp.Click(more), chromedp.Click(more))
 	b.await(slice + `.querySelector(".pods").textContent === "5 of 5 pods ready" && ` + all + `.querySelector("output").textContent === "3–5"`)
 
 	// What a script does is on the page, and what could not be done is too.
@@ -308,7 +234,7 @@ func TestTheButtonsOfThePageDoToRealPodsWhatTheySay(t *testing.T) {
 	}
 	b.await(`document.querySelector("[data-overlay=clusterip] .faults").textContent.startsWith("1 frozen for ")`)
 	b.await(`document.querySelector(".log .problem") !== null`)
-	b.do(chromedp.Click(chromedp.CSS(`[data-toggle=api-server]`)))
+	b.Do(chromedp.Click(chromedp.CSS(`[data-toggle=api-server]`)))
 	b.await(slice + `.querySelector(".faults").textContent.includes("API server down")`)
 	b.pictures("faults")
 }

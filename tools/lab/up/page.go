@@ -10,6 +10,9 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
+
+	"github.com/evenkeel/evenkeel/internal/palette"
 )
 
 //go:embed assets
@@ -22,6 +25,8 @@ func (b *Board) answer(w http.ResponseWriter, r *http.Request) {
 	switch r.Method + " " + r.URL.Path {
 	case "GET /":
 		b.servePage(w, r)
+	case "GET /palette.css":
+		http.ServeContent(w, r, "palette.css", time.Time{}, strings.NewReader(palette.CSS))
 	case "GET /up.css", "GET /up.js":
 		http.ServeFileFS(w, r, assets, path.Join("assets", r.URL.Path))
 	case "GET /state":

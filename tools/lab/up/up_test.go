@@ -208,7 +208,7 @@ func TestThePageHasALivePageAndButtonsForEachOverlayAndForAll(t *testing.T) {
 	if policy := header.Get("Content-Security-Policy"); !strings.Contains(policy, "frame-src http://*.localhost:*; frame-ancestors 'none'") {
 		t.Error(policy)
 	}
-	for _, asset := range []string{"/up.css", "/up.js"} {
+	for _, asset := range []string{"/palette.css", "/up.css", "/up.js"} {
 		if status, text, _ := f.ask(http.MethodGet, "", asset, ""); status != 200 || text == "" {
 			t.Errorf("%s: %d", asset, status)
 		}

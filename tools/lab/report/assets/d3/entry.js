@@ -5,4 +5,4 @@ export { hcl, rgb } from "d3-color";
 export { format } from "d3-format";
 export { interpolateLab, piecewise } from "d3-interpolate";
 export { scaleLinear, scalePow } from "d3-scale";
-export { pointer, select, selectAll } from "d3-selection";
+export { select } from "d3-selection";
