@@ -66,6 +66,10 @@ func TestAFigureIsThatOfAllRuns(t *testing.T) {
 	if want := "\n| | failed, graceful | DNS queries | max/mean |\n| --- | --- | --- | --- |\n| endpointslice | 0 to 1,234 | 0 | 1.00 |\n| clusterip | 0 | 7 | 3.00 |\n"; err != nil || grid != want {
 		t.Errorf("the grid is %q: %v", grid, err)
 	}
+	varied, err := evaluate(`{{varied "day" "max-connection" "clusterip;dns-round-robin" "age" "max/mean"}}`, s)
+	if want := "\n| | age |\n| --- | --- |\n| clusterip | 3.00 |\n| dns-round-robin | 1.00 |\n"; err != nil || varied != want {
+		t.Errorf("what was varied is %q: %v", varied, err)
+	}
 	phases, err := evaluate(`{{phases "day" "endpointslice;clusterip" "steady;kill" "failed"}}`, s)
 	if want := "\n| | steady | kill |\n| --- | --- | --- |\n| endpointslice | 0 to 1,234 | 0 |\n| clusterip | 0 | 0 |\n"; err != nil || phases != want {
 		t.Errorf("the phases are %q: %v", phases, err)

@@ -30,6 +30,8 @@ func (s sets) functions() template.FuncMap {
 		"grid": s.grid,
 		// phases SET OVERLAYS PHASES FIGURE is a table of overlays by phases.
 		"phases": s.phases,
+		// varied SET SETTING OVERLAYS VALUES FIGURE is a table of overlays by the values of a setting (lab run --vary).
+		"varied": s.varied,
 		// phase SET OVERLAY PHASE FIGURE is that of one phase.
 		"phase": func(name, overlay, phase, title string) (string, error) {
 			return s.phase(name, overlay, false, phase, title)

@@ -27,6 +27,12 @@ func (s sets) phases(name, overlays, phases, title string) (string, error) {
 	})
 }
 
+func (s sets) varied(name, setting, overlays, values, title string) (string, error) {
+	return table(overlays, values, func(overlay, value string) (string, error) {
+		return s.figure(name, overlay+"-"+setting+"-"+value, title)
+	})
+}
+
 // table is one of rows by columns, each a list with semicolons.
 func table(rows, columns string, cell func(row, column string) (string, error)) (string, error) {
 	heads := strings.Split(columns, ";")
