@@ -151,8 +151,6 @@ func (o overlay) rollingOut(t *testing.T) bool {
 type span struct {
 	ID         string `json:"spanID"`
 	Operation  string `json:"operationName"`
-	Start      int64  `json:"startTime"` // microseconds
-	Duration   int64  `json:"duration"`
 	Process    string `json:"processID"`
 	References []struct {
 		Type string `json:"refType"`
@@ -248,22 +246,20 @@ func (o overlay) tells(t *testing.T, id string) story {
 	return told
 }
 
-// read checks a trace of a request: the front door, and below it an RPC to each service, at the same time; below each RPC its attempts, with
-// the pod that was chosen; and below each attempt what that pod says of it.
+// read checks a trace of a request: the front door, and below it an RPC to each service; below each RPC its attempts, with the pod that was
+// chosen; and below each attempt what that pod says of it.
 func read(j jaegerTrace) (story, error) {
 	told := story{pods: map[string]string{}}
 	doors := append(j.children("", "GET /api/whereami"), j.children("", "Recv.whereami.v1.WhereamiService.Locate")...)
 	if len(doors) != 1 || j.Processes[doors[0].Process].Service != "client" {
 		return told, fmt.Errorf("%d spans without one above them", len(doors))
 	}
-	var begins, ends []int64
 	for service, method := range map[string]string{"rng": "rng.v1.RngService.Roll", "geoip": "geoip.v1.GeoipService.Lookup"} {
 		rpcs := j.children(doors[0].ID, "Sent."+method)
 		if len(rpcs) != 1 {
 			return told, fmt.Errorf("%d RPCs to %s", len(rpcs), service)
 		}
 		rpc := rpcs[0]
-		begins, ends = append(begins, rpc.Start), append(ends, rpc.Start+rpc.Duration)
 		for key, want := range map[string]string{
 			"evenkeel.strategy": "endpointslice round_robin", "grpc.target": "endpointslice:///" + service + "-headless:grpc",
 			"grpc.lb_policy": "round_robin", "evenkeel.name_resolution_delayed": "false", "rpc.grpc.status_code": "0",
@@ -291,9 +287,6 @@ func read(j jaegerTrace) (story, error) {
 		if told.pods[service] == "" {
 			return told, fmt.Errorf("no attempt at %s succeeded", service)
 		}
-	}
-	if slices.Max(begins) >= slices.Min(ends) {
-		return told, fmt.Errorf("one RPC began when the other had ended: %v, %v", begins, ends)
 	}
 
 	return told, nil

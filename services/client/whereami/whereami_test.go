@@ -212,6 +212,35 @@ func TestAFailureOfRngIsOne(t *testing.T) {
 	}
 }
 
+func TestBothServicesAreAskedAtTheSameTime(t *testing.T) {
+	looking, rolling := make(chan struct{}), make(chan struct{})
+	b := &backend{
+		lookup: func(ctx context.Context, r *geoipv1.LookupRequest) (*geoipv1.LookupResponse, error) {
+			close(looking)
+
+			return &geoipv1.LookupResponse{Address: r.GetAddress()}, await(ctx, rolling)
+		},
+		roll: func(ctx context.Context) error {
+			close(rolling)
+
+			return await(ctx, looking)
+		},
+	}
+	if code, failure := ask[any](t, door(t, b), "/api/whereami?ip=8.8.8.8"); code != http.StatusOK {
+		t.Errorf("%d %v", code, failure)
+	}
+}
+
+// await waits for something, or for the end of ctx.
+func await(ctx context.Context, something <-chan struct{}) error {
+	select {
+	case <-something:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // atOnce answers, with nothing, and takes no time that a deadline could find too long.
 type atOnce struct{ grpc.ClientConnInterface }
 
