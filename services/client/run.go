@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"strconv"
@@ -51,6 +52,7 @@ func (r *runCommand) Run(s *Strategies) error {
 	if err != nil {
 		return err
 	}
+	slog.SetDefault(t.Logger) // what the resolvers log to
 	c := &client{
 		telemetry: t, subchannels: channel.NewSubchannels(t.Registry), feed: load.NewFeed(), live: live.NewHub(), keys: keys.NewSet(r.Keys),
 	}

@@ -217,6 +217,28 @@ func TestWithNobodyThereTheClientIsReadyAndSaysWhatFails(t *testing.T) {
 	}
 }
 
+func TestWhatAResolverHasToSayIsInTheProcesssLog(t *testing.T) {
+	p := start(t, "--rng-target=srv:///rng.test:grpc", "--dns-server=127.0.0.1:1", "--rate=50")
+	frames := bufio.NewScanner(p.get(t, "/events").Body)
+	for frames.Scan() && !strings.Contains(frames.Text(), "UNAVAILABLE") {
+	}
+	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	p.wait()
+	said := false
+	for line := range strings.Lines(p.stderr.String()) {
+		var entry struct{ Service, Level, Target string }
+		if err := json.Unmarshal([]byte(line), &entry); err != nil || entry.Service != "client" {
+			t.Errorf("not a line of the client's log: %s", line)
+		}
+		said = said || (entry.Level == "WARN" && strings.Contains(entry.Target, "rng.test"))
+	}
+	if !said {
+		t.Errorf("the resolver has said nothing: %s", p.stderr.String())
+	}
+}
+
 func TestAfterItsDurationAClosedLoopEnds(t *testing.T) {
 	begun := time.Now()
 	p := start(t, "--rng-target="+serve(t), "--rate=0", "--concurrency=2", "--duration=500ms")
